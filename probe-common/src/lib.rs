@@ -1,0 +1,217 @@
+//! The ABI between opentop and its probe: the record that goes through the ring buffer,
+//! the values of the maps, and the globals that steer the probe.
+//!
+//! Plain integers and bytes with explicit padding, nothing else: no `Option`, no enum crosses the
+//! boundary. Sizes and offsets are asserted below, so both sides fail to compile rather than disagree.
+//! Everything is in the byte order of the machine; recordings store the same bytes and name that order.
+#![no_std]
+
+use bytemuck::{Pod, Zeroable};
+use core::mem::{offset_of, size_of};
+
+/// Version of [`RecordHeader`], in its first byte. Raised whenever the meaning of a byte changes.
+pub const RECORD_VERSION: u8 = 1;
+
+/// Longest name a record carries, in bytes: `PATH_MAX` (4,096) less its NUL, the longest the kernel accepts.
+pub const NAME_MAX: usize = 4095;
+
+/// Longest directory a record carries, in bytes. A deeper one is marked [`marks::DIR_TRUNCATED`].
+pub const DIR_MAX: usize = 4096;
+
+/// Most components the probe walks from a directory up to the root. A deeper one is marked [`marks::DIR_TRUNCATED`].
+pub const DIR_DEPTH: u32 = 96;
+
+/// Length of `comm`, the kernel's `TASK_COMM_LEN`.
+pub const COMM_LEN: usize = 16;
+
+/// Buckets of a latency histogram: bucket `i` counts opens whose duration `d` in ns has `ilog2(max(d, 1)) == i`;
+/// the last one takes everything longer (2³¹ ns is 2.1 s).
+pub const HISTOGRAM_BUCKETS: usize = 32;
+
+/// One open, as the probe emits it when the open returns: this header, then `name_len` bytes of name,
+/// then `dir_len` bytes of directory.
+///
+/// The directory is written in the order of the walk, leaf first, each component followed by `/`:
+/// `proj/u/home/` is `/home/u/proj`, and no bytes at all with [`marks::HAS_DIR`] is the root itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RecordHeader {
+    /// [`RECORD_VERSION`].
+    pub version: u8,
+    /// One of [`route`].
+    pub route: u8,
+    /// Set of [`marks`].
+    pub marks: u16,
+    /// Bytes of name behind the header, at most [`NAME_MAX`].
+    pub name_len: u16,
+    /// Bytes of directory behind the name, at most [`DIR_MAX`].
+    pub dir_len: u16,
+    /// When the open began: boot clock (`bpf_ktime_get_boot_ns`), ns.
+    pub start_ns: u64,
+    /// How long it took, ns. 0 with [`marks::NO_ENTRY`].
+    pub duration_ns: u64,
+    /// When the process (its thread group leader) started: `start_boottime`, boot clock, ns. 0 when unknown.
+    pub process_start_ns: u64,
+    /// cgroup v2 id of the task.
+    pub cgroup_id: u64,
+    /// The process as users know it (the kernel's tgid), in the initial pid namespace.
+    pub tgid: u32,
+    /// The thread (the kernel's pid).
+    pub tid: u32,
+    /// tgid of the parent. 0 when unknown.
+    pub ppid: u32,
+    /// Real uid, initial user namespace.
+    pub uid: u32,
+    /// `O_*` flags as the kernel took them (`open_how.flags`, whose defined bits fit 32).
+    pub flags: u32,
+    /// `RESOLVE_*` of openat2, else 0.
+    pub resolve: u32,
+    /// The descriptor, or −errno. With [`marks::NO_FD`] a success has no descriptor and this is 0.
+    pub ret: i32,
+    /// The directory descriptor as given; `AT_FDCWD` (−100) for the working directory.
+    pub dirfd: i32,
+    /// Permission bits, meaningful when the open may create.
+    pub mode: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Stack ids in the stack map plus one, 0 for none: user.
+    pub user_stack: u32,
+    /// The same for the kernel's stack.
+    pub kernel_stack: u32,
+    /// Name of the thread, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Zero.
+    pub reserved2: u32,
+}
+
+/// Values of [`RecordHeader::route`]: the way by which an open came.
+pub mod route {
+    /// A system call; the hook cannot tell which.
+    pub const SYSCALL: u8 = 0;
+    /// open(2).
+    pub const OPEN: u8 = 1;
+    /// openat(2).
+    pub const OPENAT: u8 = 2;
+    /// openat2(2).
+    pub const OPENAT2: u8 = 3;
+    /// creat(2).
+    pub const CREAT: u8 = 4;
+    /// `IORING_OP_OPENAT` and `IORING_OP_OPENAT2`.
+    pub const IO_URING: u8 = 5;
+    /// execve(2) and friends: the program and its interpreter (`do_open_execat`).
+    pub const EXEC: u8 = 6;
+    /// open_by_handle_at(2).
+    pub const HANDLE: u8 = 7;
+}
+
+/// Bits of [`RecordHeader::marks`].
+pub mod marks {
+    /// The name could not be read.
+    pub const NAME_UNREADABLE: u16 = 1 << 0;
+    /// The name was longer than a record holds.
+    pub const NAME_TRUNCATED: u16 = 1 << 1;
+    /// The name was read from user memory: the kernel made no copy (or the hook cannot see it),
+    /// so another thread may have changed it meanwhile.
+    pub const NAME_FROM_USER: u16 = 1 << 2;
+    /// A directory follows the name (possibly of zero bytes: the root).
+    pub const HAS_DIR: u16 = 1 << 3;
+    /// The directory was deleted at the time of the open.
+    pub const DIR_DELETED: u16 = 1 << 4;
+    /// The directory is outside of the process's root.
+    pub const DIR_UNREACHABLE: u16 = 1 << 5;
+    /// The directory was longer or deeper than a record holds: its upper end is missing.
+    pub const DIR_TRUNCATED: u16 = 1 << 6;
+    /// A 32-bit system call.
+    pub const COMPAT: u16 = 1 << 7;
+    /// The return was seen without the entry: `start_ns` is the time of the return, the duration is unknown.
+    pub const NO_ENTRY: u16 = 1 << 8;
+    /// A success without a descriptor (exec).
+    pub const NO_FD: u16 = 1 << 9;
+    /// The directory is the opened file itself (open_by_handle_at, whose name is a handle).
+    pub const DIR_IS_FILE: u16 = 1 << 10;
+    /// The result could not be learnt (`ret` is 0 and means nothing).
+    pub const RESULT_UNKNOWN: u16 = 1 << 11;
+}
+
+/// Slots of the per-CPU `LOSSES` map, each a `u64` that only grows.
+pub mod loss {
+    /// Opens that returned and were in the capture: generated.
+    pub const GENERATED: u32 = 0;
+    /// Records that the ring had no room for.
+    pub const RING_FULL: u32 = 1;
+    /// Opens whose entry found the in-flight table full: counted, but no record could be made.
+    pub const INFLIGHT_FULL: u32 = 2;
+    /// Returns whose entry was not seen although the process was captured.
+    pub const NO_ENTRY: u32 = 3;
+    /// Records whose name could not be read.
+    pub const NAME_UNREADABLE: u32 = 4;
+    /// Records whose name was cut.
+    pub const NAME_TRUNCATED: u32 = 5;
+    /// Bytes of names that were cut or unreadable.
+    pub const NAME_BYTES: u32 = 6;
+    /// Records whose directory is missing or cut although the name is relative.
+    pub const DIR_INCOMPLETE: u32 = 7;
+    /// Opens counted in the row of all others because the process table was full.
+    pub const PROCESS_TABLE_FULL: u32 = 8;
+    /// Opens of opentop itself, passed over.
+    pub const SELF: u32 = 9;
+    /// Entries whose return was never seen (the thread died, or a kretprobe was missed).
+    pub const NO_RETURN: u32 = 10;
+    /// Number of slots.
+    pub const COUNT: u32 = 16;
+}
+
+/// Key of the `PROCESSES` map: a pid alone is reused, a pid with its start time is not.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct ProcessKey {
+    /// When the process started, boot clock, ns. 0 when the kernel has no BTF to find it by.
+    pub start_ns: u64,
+    /// The process (tgid).
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Value of the `PROCESSES` map, and of the row of all others: what the kernel counted, exact, since the attach.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ProcessCounts {
+    /// Opens that returned.
+    pub opens: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Opens whose record was lost (ring or in-flight table full).
+    pub lost: u64,
+    /// Bytes of names cut or unreadable.
+    pub name_bytes_lost: u64,
+    /// Sum of the durations, ns.
+    pub latency_ns: u64,
+    /// Longest duration, ns (approximate under a race of two CPUs: never more than the true one).
+    pub latency_max_ns: u64,
+    /// When the last open returned, boot clock, ns.
+    pub last_ns: u64,
+    /// Non-zero once the thread group leader has exited.
+    pub exited: u32,
+    /// Real uid at the first open.
+    pub uid: u32,
+    /// tgid of the parent at the first open.
+    pub ppid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Name of the thread group leader at the last open seen from it, else of the first thread.
+    pub comm: [u8; COMM_LEN],
+    /// log2 histogram of the durations, see [`HISTOGRAM_BUCKETS`].
+    pub histogram: [u64; HISTOGRAM_BUCKETS],
+}
+
+const _: () = {
+    assert!(size_of::<RecordHeader>() == 104);
+    assert!(offset_of!(RecordHeader, start_ns) == 8);
+    assert!(offset_of!(RecordHeader, tgid) == 40);
+    assert!(offset_of!(RecordHeader, ret) == 64);
+    assert!(offset_of!(RecordHeader, mode) == 72);
+    assert!(offset_of!(RecordHeader, comm) == 84);
+    assert!(size_of::<ProcessKey>() == 16);
+    assert!(size_of::<ProcessCounts>() == 88 + 8 * HISTOGRAM_BUCKETS);
+};

@@ -1,0 +1,72 @@
+//! What does not change during a session: where its opens come from and what that can see.
+
+use std::fmt;
+
+/// How the probe hangs in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AttachKind {
+    /// kprobe and kretprobe on `do_sys_openat2`: the reference.
+    Kprobe,
+    /// fentry and fexit on the same functions.
+    Fentry,
+    /// The system call tracepoints.
+    Tracepoint,
+}
+
+impl AttachKind {
+    /// The word for it on the command line and on the screen.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kprobe => "kprobe",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+impl fmt::Display for AttachKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One way into the kernel's open, and whether this session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteState {
+    /// "open", "openat", "openat2", "creat", "compat" (32-bit), "`io_uring`", "exec", "handle".
+    pub name: &'static str,
+    /// `None` when it is live, else why it is blind.
+    pub blind: Option<String>,
+}
+
+/// A session's unchanging facts, from the probe or from a recording's header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// How the probe is attached.
+    pub attach: AttachKind,
+    /// Why that way: "first choice", or what each earlier choice failed with.
+    pub reason: String,
+    /// `uname -r` of the machine the opens come from.
+    pub kernel: String,
+    /// Its host name.
+    pub hostname: String,
+    /// Wall clock minus boot clock, ns: add it to a boot time for ns since 1970.
+    pub wall_offset_ns: i64,
+    /// When the capture began, boot clock, ns.
+    pub start_ns: u64,
+    /// Every route, live or blind.
+    pub routes: Vec<RouteState>,
+    /// The capture in words: "all", or the expression.
+    pub capture: String,
+    /// Size of the ring, bytes.
+    pub ring_bytes: u32,
+}
+
+impl Session {
+    /// ns since 1970 of a boot time.
+    #[must_use]
+    pub fn wall_ns(&self, boot_ns: u64) -> i128 {
+        i128::from(boot_ns) + i128::from(self.wall_offset_ns)
+    }
+}

@@ -1,0 +1,153 @@
+//! Where opens come from: the probe ([`live`]) or a recording ([`replay`]). Both hand over the same type.
+
+pub mod live;
+pub mod replay;
+
+use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey};
+
+use crate::event::{DecodeError, Event};
+
+/// Records handed over in one piece: bytes back to back, in the order in which the opens returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Batch {
+    /// Appends one record as it came. Not decoded yet: whatever reads it must be ready for bad bytes.
+    pub fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        // A drain is capped far below 4 GiB.
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all records.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Empties it, keeping its memory for the next drain.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// The records' bytes, one after the other.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| self.bytes.get(from as usize..*to as usize).unwrap_or_default())
+    }
+
+    /// The records, decoded.
+    pub fn events(&self) -> impl Iterator<Item = Result<Event<'_>, DecodeError>> {
+        self.records().map(Event::decode)
+    }
+}
+
+/// Every way in which an open can be missing from the stream or incomplete in it. All of them only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records that the ring had no room for.
+    pub ring_full: u64,
+    /// Opens whose entry found the in-flight table full.
+    pub inflight_full: u64,
+    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion), where it tells.
+    pub missed: u64,
+    /// Records that user space dropped because they could not be decoded.
+    pub undecodable: u64,
+    /// Records that user space dropped because a bounded queue was full (a slow recording, say).
+    pub dropped: u64,
+    /// Returns whose entry was not seen: shown, without duration.
+    pub no_entry: u64,
+    /// Entries whose return was not seen.
+    pub no_return: u64,
+    /// Records without a readable name: shown, and marked.
+    pub name_unreadable: u64,
+    /// Records with a cut name: shown, and marked.
+    pub name_truncated: u64,
+    /// Bytes of names missing from the stream.
+    pub name_bytes: u64,
+    /// Relative names whose directory is missing or cut: shown, and marked.
+    pub dir_incomplete: u64,
+    /// Opens counted in the row of all others because the process table was full.
+    pub process_table_full: u64,
+}
+
+impl Losses {
+    /// Opens that happened in the capture and are not in the stream: the `lost` of the account.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.ring_full + self.inflight_full + self.missed + self.undecodable + self.dropped
+    }
+}
+
+/// What the kernel counted over all processes since the attach. Exact, whatever the ring lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Opens that returned and were in the capture.
+    pub opens: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Sum of the durations, ns.
+    pub latency_ns: u64,
+    /// Longest duration, ns.
+    pub latency_max_ns: u64,
+    /// log2 histogram of the durations, see [`probe_common::HISTOGRAM_BUCKETS`].
+    pub histogram: [u64; HISTOGRAM_BUCKETS],
+    /// Everything that is missing.
+    pub losses: Losses,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            opens: 0,
+            failed: 0,
+            latency_ns: 0,
+            latency_max_ns: 0,
+            histogram: [0; HISTOGRAM_BUCKETS],
+            losses: Losses::default(),
+        }
+    }
+}
+
+/// The exact counters at one moment. Cumulative since the attach: a later one replaces an earlier one, process by
+/// process. A process that is not in it has not changed since the one before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// When they were read, boot clock, ns.
+    pub at_ns: u64,
+    /// All processes together.
+    pub totals: Totals,
+    /// The processes whose counts changed since the last hand-over, with their cumulative counts.
+    pub processes: Vec<(ProcessKey, ProcessCounts)>,
+    /// Processes that did not fit the kernel's table, together; `None` when there were none.
+    pub others: Option<ProcessCounts>,
+    /// Bytes waiting in the ring when they were read.
+    pub ring_used: u64,
+}
+
+/// What a source hands over.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Opens.
+    Batch(Batch),
+    /// The kernel's counters.
+    Counters(Box<Counters>),
+    /// Nothing more will come: the recording ended, or the probe is gone. The counters before it were the last ones.
+    End,
+}

@@ -1,0 +1,2 @@
+//! Contributor commands: `cargo xtask probe|run|test|vm|bench`.
+fn main() {}
