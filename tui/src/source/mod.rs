@@ -141,6 +141,34 @@ pub struct Counters {
     pub ring_used: u64,
 }
 
+/// What is known of a process beyond its counts: read once from /proc (live), or from a recording.
+/// All of it is bytes from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// tgid, initial pid namespace.
+    pub tgid: u32,
+    /// When the process started, boot clock, ns; 0 when unknown. With `tgid` the same key as [`ProcessKey`].
+    pub start_ns: u64,
+    /// tgid of the parent; 0 when unknown.
+    pub ppid: u32,
+    /// Real uid, initial user namespace.
+    pub uid: u32,
+    /// Name of that user; empty when it has none.
+    pub user: Vec<u8>,
+    /// The program, as `/proc/PID/exe` has it; empty when it could not be read.
+    pub exe: Vec<u8>,
+    /// The command line, as `/proc/PID/cmdline` has it: each argument followed by a NUL.
+    pub command_line: Vec<u8>,
+}
+
+impl ProcessFacts {
+    /// The process they are about.
+    #[must_use]
+    pub fn key(&self) -> ProcessKey {
+        ProcessKey { start_ns: self.start_ns, tgid: self.tgid, reserved: 0 }
+    }
+}
+
 /// What a source hands over.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -148,6 +176,10 @@ pub enum Input {
     Batch(Batch),
     /// The kernel's counters.
     Counters(Box<Counters>),
+    /// Facts on processes that became known. Consumers that have no use for them pass over.
+    Facts(Vec<ProcessFacts>),
+    /// A replay goes back to the beginning (a jump to an earlier time): forget everything, it comes again.
+    Restart,
     /// Nothing more will come: the recording ended, or the probe is gone. The counters before it were the last ones.
     End,
 }
