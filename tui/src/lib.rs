@@ -7,10 +7,12 @@
 pub mod app;
 pub mod cli;
 pub mod doctor;
+pub mod errno;
 pub mod error;
 pub mod escape;
 pub mod event;
 pub mod filter;
+pub mod flags;
 pub mod headless;
 pub mod model;
 pub mod privilege;

@@ -1,1 +1,237 @@
-//! (in the making)
+//! Opens as lines: text for people, JSON and CSV for machines; and the [`summary`] of a session. Siblings of the
+//! view: they format what they are given and do no I/O themselves.
+//!
+//! Every writer appends to a `Vec<u8>` that its caller reuses, without an allocation per event once the buffers have
+//! grown. Every byte from outside goes through [`escape`](crate::escape).
+
+pub mod csv;
+pub mod json;
+pub mod summary;
+pub mod text;
+pub mod time;
+
+use crate::{event::Event, session::Session};
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// RFC 4180 with a header row.
+    Csv,
+}
+
+/// Writes opens in one format.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    inner: Inner,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Text(text::Text),
+    Json(json::Json),
+    Csv(csv::Csv),
+}
+
+impl Writer {
+    /// A writer for the opens of `session`, whose clock it needs. Text shows the local time of this machine.
+    #[must_use]
+    pub fn new(format: Format, session: &Session) -> Self {
+        Self {
+            inner: match format {
+                Format::Text => Inner::Text(text::Text::new(session, jiff::tz::TimeZone::system())),
+                Format::Json => Inner::Json(json::Json::new(session)),
+                Format::Csv => Inner::Csv(csv::Csv::new(session)),
+            },
+        }
+    }
+
+    /// Appends what stands above the first open: the header line of text and CSV, nothing for JSON.
+    pub fn header(&self, out: &mut Vec<u8>) {
+        match &self.inner {
+            Inner::Text(_) => text::header(out),
+            Inner::Json(_) => {}
+            Inner::Csv(_) => csv::header(out),
+        }
+    }
+
+    /// Appends one open with its line end.
+    pub fn event(&mut self, out: &mut Vec<u8>, event: &Event<'_>) {
+        match &mut self.inner {
+            Inner::Text(text) => text.event(out, event),
+            Inner::Json(json) => json.event(out, event),
+            Inner::Csv(csv) => csv.event(out, event),
+        }
+    }
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends permission bits as people write them: `0644`.
+pub(crate) fn push_mode(out: &mut Vec<u8>, mode: u16) {
+    let mut octal = [b'0'; 6];
+    let mut rest = mode;
+    for slot in octal.iter_mut().rev() {
+        // Below 8.
+        *slot = b'0' + (rest & 7) as u8;
+        rest >>= 3;
+    }
+    // Four digits at least, more where the process passed more.
+    let from = octal.iter().position(|d| *d != b'0').unwrap_or(octal.len()).min(2);
+    out.extend_from_slice(octal.get(from..).unwrap_or_default());
+}
+
+/// Appends bits without a name: `0x40000000`.
+pub(crate) fn push_hex(out: &mut Vec<u8>, bits: u32) {
+    out.extend_from_slice(b"0x");
+    let from = (bits.max(1).ilog2() / 4) as i32;
+    for nibble in (0..=from).rev() {
+        let digit = char::from_digit(bits >> (nibble * 4) & 15, 16).unwrap_or('0');
+        out.push(digit as u8);
+    }
+}
+
+/// Where an open's path and name are put together, kept for the next one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scratch {
+    path: Vec<u8>,
+    text: String,
+}
+
+impl Scratch {
+    /// The path as the process sees it, its raw bytes; `None` where the name could not be read.
+    pub(crate) fn path(&mut self, event: &Event<'_>) -> Option<&[u8]> {
+        use probe_common::marks;
+        if event.has(marks::NAME_UNREADABLE) {
+            return None;
+        }
+        self.path.clear();
+        event.path_into(&mut self.path);
+        Some(&self.path)
+    }
+
+    /// `bytes`, escaped.
+    pub(crate) fn escape(&mut self, bytes: &[u8]) -> &str {
+        escape_into(&mut self.text, bytes)
+    }
+
+    /// The path as the process sees it, escaped; `None` where the name could not be read.
+    pub(crate) fn path_text(&mut self, event: &Event<'_>) -> Option<&str> {
+        self.path(event)?;
+        Some(escape_into(&mut self.text, &self.path))
+    }
+
+    /// The name as passed where it says something else than the path that was asked for last.
+    pub(crate) fn other_name<'a>(&self, event: &Event<'a>) -> Option<&'a [u8]> {
+        use probe_common::marks;
+        // A file handle is not a name.
+        let none = event.has(marks::NAME_UNREADABLE) || event.has(marks::DIR_IS_FILE);
+        (!none && event.name() != self.path.as_slice()).then_some(event.name())
+    }
+}
+
+fn escape_into<'a>(text: &'a mut String, bytes: &[u8]) -> &'a str {
+    text.clear();
+    crate::escape::push(text, bytes);
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{event::RecordBuilder, session::AttachKind};
+    use probe_common::marks;
+    use proptest::prelude::*;
+
+    /// A session whose boot clock began 2026-01-02T03:04:05Z.
+    pub(crate) fn session() -> Session {
+        Session {
+            attach: AttachKind::Kprobe,
+            reason: "first choice".into(),
+            kernel: "6.1.0".into(),
+            hostname: "host".into(),
+            wall_offset_ns: 1_767_323_045_000_000_000,
+            start_ns: 0,
+            routes: Vec::new(),
+            capture: "all".into(),
+            ring_bytes: 1 << 20,
+        }
+    }
+
+    fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            "[a-z/.,\"\\\\ =]{0,40}".prop_map(String::into_bytes),
+            "/(etc|usr|home)/[a-z]{1,8}(\\.conf|\\.so)?".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..max),
+        ]
+    }
+
+    /// Any record that decodes.
+    pub(crate) fn records() -> impl Strategy<Value = Vec<u8>> {
+        let names = (bytes(60), proptest::option::of(bytes(40)), bytes(16));
+        let numbers = (any::<(u64, u64, u64)>(), any::<(u32, u32, u32, u32)>(), 0_u8..8, any::<u16>(), any::<u16>());
+        let ret = prop_oneof![0_i32..20, -135_i32..0, any::<i32>()];
+        let small = proptest::bool::ANY;
+        (names, numbers, ret, any::<u32>(), small).prop_map(|((name, dir, comm), numbers, ret, flags, small)| {
+            let ((start, duration, cgroup), (tgid, tid, ppid, uid), route, set, mode) = numbers;
+            let mut builder = RecordBuilder::new(tgid, "", name);
+            builder.dir = dir;
+            for (to, from) in builder.header.comm.iter_mut().take(16).zip(comm) {
+                *to = from;
+            }
+            let header = &mut builder.header;
+            (header.start_ns, header.duration_ns, header.cgroup_id) = (start, duration, cgroup);
+            (header.tid, header.ppid, header.uid) = (tid, ppid, uid);
+            (header.route, header.mode, header.ret) = (route, mode, ret);
+            // Half of them like most opens: no marks, small numbers, so that comparisons have both answers.
+            header.marks = if small { 0 } else { set & !marks::HAS_DIR };
+            header.flags = if small { flags & 0x0028_0ec3 } else { flags };
+            if small {
+                (header.tgid, header.tid, header.ppid, header.uid) = (tgid % 8, tid % 8, ppid % 8, uid % 4);
+                (header.duration_ns, header.cgroup_id) = (duration % 5_000_000, cgroup % 8);
+            }
+            builder.build()
+        })
+    }
+
+    /// One open, written.
+    pub(crate) fn line(format: Format, record: &[u8]) -> String {
+        let mut out = Vec::new();
+        Writer::new(format, &session()).event(&mut out, &Event::decode(record).unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        let shown = |push: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            push(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&|o| push_mode(o, 0o644)), "0644");
+        assert_eq!(shown(&|o| push_mode(o, 0)), "0000");
+        assert_eq!(shown(&|o| push_mode(o, 0o4755)), "4755");
+        assert_eq!(shown(&|o| push_mode(o, 0o177_777)), "177777");
+        assert_eq!(shown(&|o| push_hex(o, 0x4000_0020)), "0x40000020");
+        assert_eq!(shown(&|o| push_hex(o, 0)), "0x0");
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_is_one_line_of_printable_text(record in records()) {
+            for format in [Format::Text, Format::Json, Format::Csv] {
+                let line = line(format, &record);
+                let line = line.strip_suffix('\n').unwrap();
+                let line = if format == Format::Csv { line.strip_suffix('\r').unwrap() } else { line };
+                prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+            }
+        }
+    }
+}

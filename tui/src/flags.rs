@@ -1,0 +1,292 @@
+//! The flags of an open: names for machines (`O_WRONLY`, `O_CREAT`), letters for narrow columns (`wc`), and the test
+//! that the filter language and the capture make of them. One table serves all of it.
+//!
+//! The values are those of the kernel this build is for: they differ between architectures (`O_DIRECTORY` of
+//! aarch64 is `O_DIRECT` of `x86_64`), and so come from the libc crate.
+
+/// Bits of the access mode: `O_RDONLY` (0), `O_WRONLY`, `O_RDWR`. It is a number, not a set.
+pub const ACCESS: u32 = libc::O_ACCMODE as u32 & 3;
+/// Opens the place in the file system, not the file: neither read nor written, whatever the access mode says.
+pub const PATH: u32 = libc::O_PATH as u32;
+/// Creates the file if it is not there.
+pub const CREAT: u32 = libc::O_CREAT as u32;
+/// Creates a file without a name. Includes `O_DIRECTORY`.
+pub const TMPFILE: u32 = libc::O_TMPFILE as u32;
+/// The caller copes with large files: the kernel sets it on every open of a 64-bit process. The libc crate has 0
+/// for it on 64-bit glibc, so this is the kernel's `include/uapi/asm-generic/fcntl.h` and its arm64 counterpart.
+#[cfg(not(target_arch = "aarch64"))]
+pub const LARGEFILE: u32 = 0o100_000;
+/// The caller copes with large files (arm64 value).
+#[cfg(target_arch = "aarch64")]
+pub const LARGEFILE: u32 = 0o400_000;
+/// Set by the kernel on the open of a program that is executed (`__FMODE_EXEC` in `include/linux/fs.h`).
+pub const FMODE_EXEC: u32 = 0x20;
+
+/// One flag beside the access mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// Name without `O_`, as in "CREAT".
+    pub short: &'static str,
+    /// Name as open(2) has it.
+    pub name: &'static str,
+    /// Bits, all of which must be set.
+    pub bits: u32,
+    /// Letter in narrow columns and in `flags:` of the filter language.
+    pub letter: Option<char>,
+    /// What it means, in a few words.
+    pub doc: &'static str,
+}
+
+const fn flag(name: &'static str, bits: i32, letter: char, doc: &'static str) -> Flag {
+    let (_, short) = name.split_at(2);
+    let letter = if letter == ' ' { None } else { Some(letter) };
+    Flag { short, name, bits: bits as u32, letter, doc }
+}
+
+/// Every flag beside the access mode. One that includes another stands before it.
+pub const FLAGS: &[Flag] = &[
+    flag("O_PATH", libc::O_PATH, 'p', "only the place in the file system"),
+    flag("O_CREAT", libc::O_CREAT, 'c', "created if it is not there"),
+    flag("O_EXCL", libc::O_EXCL, 'x', "fails if it is there already"),
+    flag("O_TRUNC", libc::O_TRUNC, 't', "emptied"),
+    flag("O_APPEND", libc::O_APPEND, 'a', "written at the end"),
+    flag("O_TMPFILE", libc::O_TMPFILE, 'm', "a file without a name"),
+    flag("O_DIRECTORY", libc::O_DIRECTORY, 'd', "fails unless it is a directory"),
+    flag("O_CLOEXEC", libc::O_CLOEXEC, 'e', "closed on exec"),
+    flag("O_NONBLOCK", libc::O_NONBLOCK, 'n', "does not wait"),
+    flag("O_SYNC", libc::O_SYNC, 's', "each write waits for the disk"),
+    flag("O_DSYNC", libc::O_DSYNC, 'y', "each write waits for the data to be on disk"),
+    flag("O_DIRECT", libc::O_DIRECT, 'i', "past the page cache"),
+    flag("O_NOFOLLOW", libc::O_NOFOLLOW, 'l', "fails on a symbolic link"),
+    flag("O_NOATIME", libc::O_NOATIME, 'o', "leaves the access time alone"),
+    flag("O_NOCTTY", libc::O_NOCTTY, ' ', "no controlling terminal from it"),
+    flag("O_ASYNC", libc::O_ASYNC, ' ', "signals when ready"),
+    flag("O_LARGEFILE", LARGEFILE as i32, ' ', "copes with large files; the kernel sets it"),
+    Flag { short: "FMODE_EXEC", name: "__FMODE_EXEC", bits: FMODE_EXEC, letter: None, doc: "opened to be executed" },
+];
+
+/// Whether an open with `flags` may create a file, so that its mode means something.
+#[must_use]
+pub fn creates(flags: u32) -> bool {
+    flags & CREAT != 0 || flags & TMPFILE == TMPFILE
+}
+
+/// The access mode's name; `None` with `O_PATH`, where it says nothing.
+#[must_use]
+pub fn access_name(flags: u32) -> Option<&'static str> {
+    if flags & PATH != 0 {
+        return None;
+    }
+    Some(match flags & ACCESS {
+        0 => "O_RDONLY",
+        1 => "O_WRONLY",
+        2 => "O_RDWR",
+        // open(2): "3 … check for read and write permission … and return a file descriptor that can't be used for
+        // reading or writing".
+        _ => "O_ACCMODE",
+    })
+}
+
+/// The names of `flags`: the access mode first (or `O_PATH`), then the others in the order of [`FLAGS`]; the bits
+/// that are left over come out of the second part.
+pub fn names(flags: u32) -> (impl Iterator<Item = &'static str>, u32) {
+    let mut rest = flags & !ACCESS;
+    let mut seen = 0_u32;
+    for (i, flag) in FLAGS.iter().enumerate() {
+        if rest & flag.bits == flag.bits {
+            rest &= !flag.bits;
+            seen |= 1 << i;
+        }
+    }
+    let others = FLAGS.iter().enumerate().filter(move |(i, _)| seen & (1 << i) != 0).map(|(_, f)| f.name);
+    (access_name(flags).into_iter().chain(others), rest)
+}
+
+/// Appends the letters of `flags`: access (`r`, `w`, `rw`, or `p` for `O_PATH`), then one for each flag that has one.
+/// The same letters work in the filter language: `flags:wc`.
+pub fn push_letters(out: &mut Vec<u8>, flags: u32) {
+    if flags & PATH == 0 {
+        out.extend_from_slice(match flags & ACCESS {
+            0 => b"r",
+            1 => b"w",
+            2 => b"rw",
+            _ => b"-",
+        });
+    }
+    let mut rest = flags;
+    for flag in FLAGS {
+        if rest & flag.bits == flag.bits {
+            rest &= !flag.bits;
+            // All letters are ASCII.
+            out.extend(flag.letter.map(|c| c as u8));
+        }
+    }
+}
+
+/// What the letters of [`push_letters`] mean, for help and documentation: letter, meaning.
+pub fn letters() -> impl Iterator<Item = (char, &'static str)> {
+    let access = [('r', "may be read"), ('w', "may be written")];
+    access.into_iter().chain(FLAGS.iter().filter_map(|f| f.letter.map(|c| (c, f.doc))))
+}
+
+/// A test of flags that one look answers: in the filter, and as it is in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlagTest {
+    /// Set of access modes: bit `flags & 3` must be in it.
+    pub access: u8,
+    /// Bits that must all be set.
+    pub set: u32,
+    /// Bits that must all be clear.
+    pub clear: u32,
+}
+
+impl FlagTest {
+    /// The test that every open passes.
+    pub const ANY: Self = Self { access: 0b1111, set: 0, clear: 0 };
+
+    /// Whether `flags` pass.
+    #[must_use]
+    pub fn holds(self, flags: u32) -> bool {
+        self.access >> (flags & ACCESS) & 1 == 1 && flags & self.set == self.set && flags & self.clear == 0
+    }
+
+    /// The test that passes where both do.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { access: self.access & other.access, set: self.set | other.set, clear: self.clear | other.clear }
+    }
+
+    fn access(modes: u8) -> Self {
+        Self { access: modes, set: 0, clear: PATH }
+    }
+
+    /// From what is written behind `flags:`: a name with or without `O_` in any case (`O_CREAT`, `creat`), letters that must all hold
+    /// (`wc`), or bits in hexadecimal (`0x40`).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let by_name = |name: &str| {
+            let access = [("RDONLY", 0b0001), ("WRONLY", 0b0010), ("RDWR", 0b0100), ("ACCMODE", 0b1000)];
+            let plain =
+                name.get(..2).filter(|p| p.eq_ignore_ascii_case("O_")).and_then(|_| name.get(2..)).unwrap_or(name);
+            if let Some((_, modes)) = access.iter().find(|(n, _)| n.eq_ignore_ascii_case(plain)) {
+                return Some(Self::access(*modes));
+            }
+            let flag =
+                FLAGS.iter().find(|f| f.short.eq_ignore_ascii_case(plain) || f.name.eq_ignore_ascii_case(name))?;
+            Some(Self { set: flag.bits, ..Self::ANY })
+        };
+        if let Some(test) = by_name(text) {
+            return Some(test);
+        }
+        if let Some(hex) = text.strip_prefix("0x") {
+            return Some(Self {
+                set: u32::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+'))?,
+                ..Self::ANY
+            });
+        }
+        let mut test = Self::ANY;
+        for c in text.chars() {
+            test = test.and(match c {
+                'r' => Self::access(0b0101),
+                'w' => Self::access(0b0110),
+                _ => Self { set: FLAGS.iter().find(|f| f.letter == Some(c))?.bits, ..Self::ANY },
+            });
+        }
+        (!text.is_empty()).then_some(test)
+    }
+}
+
+/// Bits of `resolve` of openat2(2) with their names (`linux/openat2.h`).
+pub const RESOLVE: &[(u32, &str)] = &[
+    (0x01, "RESOLVE_NO_XDEV"),
+    (0x02, "RESOLVE_NO_MAGICLINKS"),
+    (0x04, "RESOLVE_NO_SYMLINKS"),
+    (0x08, "RESOLVE_BENEATH"),
+    (0x10, "RESOLVE_IN_ROOT"),
+    (0x20, "RESOLVE_CACHED"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(flags: i32) -> (Vec<&'static str>, u32) {
+        let (names, rest) = names(flags as u32);
+        (names.collect(), rest)
+    }
+
+    fn letters_of(flags: i32) -> String {
+        let mut out = Vec::new();
+        push_letters(&mut out, flags as u32);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_access_mode_comes_first_and_unknown_bits_are_left_over() {
+        assert_eq!(all(libc::O_RDONLY), (vec!["O_RDONLY"], 0));
+        assert_eq!(all(libc::O_RDWR | libc::O_CLOEXEC | libc::O_CREAT), (vec!["O_RDWR", "O_CREAT", "O_CLOEXEC"], 0));
+        assert_eq!(all(libc::O_WRONLY | 0x4000_0000), (vec!["O_WRONLY"], 0x4000_0000));
+        assert_eq!(all(3), (vec!["O_ACCMODE"], 0));
+    }
+
+    #[test]
+    fn an_o_path_open_has_no_access_mode() {
+        assert_eq!(all(libc::O_PATH | libc::O_RDWR), (vec!["O_PATH"], 0));
+    }
+
+    #[test]
+    fn a_flag_that_includes_another_is_named_once() {
+        assert_eq!(all(libc::O_TMPFILE | libc::O_RDWR), (vec!["O_RDWR", "O_TMPFILE"], 0));
+        assert_eq!(all(libc::O_SYNC), (vec!["O_RDONLY", "O_SYNC"], 0));
+        assert_eq!(all(libc::O_DSYNC), (vec!["O_RDONLY", "O_DSYNC"], 0));
+        assert_eq!(all(libc::O_DIRECTORY), (vec!["O_RDONLY", "O_DIRECTORY"], 0));
+    }
+
+    #[test]
+    fn every_name_and_letter_is_distinct() {
+        let mut names: Vec<_> = FLAGS.iter().map(|f| f.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FLAGS.len());
+        let mut seen: Vec<_> = letters().map(|(c, _)| c).collect();
+        seen.sort_unstable();
+        let count = seen.len();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
+    }
+
+    #[test]
+    fn letters_say_the_same_in_a_column_and_in_a_filter() {
+        assert_eq!(letters_of(libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC), "rwcte");
+        assert_eq!(letters_of(libc::O_PATH), "p");
+        assert_eq!(letters_of(3), "-");
+        for flag in FLAGS.iter().filter(|f| f.letter.is_some()) {
+            for access in 0..3 {
+                let flags = flag.bits | access;
+                let letters = letters_of(flags as i32);
+                assert!(FlagTest::parse(&letters).unwrap().holds(flags), "{letters} of {}", flag.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_test_reads_names_letters_and_bits() {
+        let holds = |text: &str, flags: i32| FlagTest::parse(text).unwrap().holds(flags as u32);
+        assert!(holds("w", libc::O_WRONLY) && holds("w", libc::O_RDWR) && !holds("w", libc::O_RDONLY));
+        assert!(holds("r", libc::O_RDONLY) && holds("r", libc::O_RDWR) && !holds("r", libc::O_WRONLY));
+        assert!(!holds("r", libc::O_PATH) && !holds("w", 3) && !holds("r", 3));
+        assert!(holds("rw", libc::O_RDWR) && !holds("rw", libc::O_RDONLY));
+        assert!(holds("O_RDONLY", libc::O_RDONLY) && !holds("rdonly", libc::O_RDWR));
+        assert!(holds("creat", libc::O_CREAT) && holds("O_Creat", libc::O_CREAT) && holds("wc", libc::O_CREAT | 1));
+        assert!(holds("0x40", 0x40) && !holds("0x40", 0));
+        for wrong in ["", "O_NOPE", "z", "0x", "0x+4", "é", "O_é"] {
+            assert_eq!(FlagTest::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_creation_gives_the_mode_a_meaning() {
+        assert!(creates(libc::O_CREAT as u32) && creates(libc::O_TMPFILE as u32));
+        assert!(!creates(libc::O_DIRECTORY as u32) && !creates(libc::O_RDWR as u32));
+    }
+}
