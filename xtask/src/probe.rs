@@ -1,0 +1,303 @@
+//! `cargo xtask probe`: builds the kernel side and puts its bytes under assets/, where the program embeds them;
+//! `--check` says whether the bytes there are those of the sources beside them.
+//!
+//! The same sources and the same toolchain give the same bytes wherever the repository lies: paths are remapped,
+//! debug info is dropped (BTF stays: the kernel reads it).
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use object::build::elf::{Builder, SectionData};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{cmd, install};
+
+/// What the probe is built from, relative to the repository.
+const SOURCES: [&str; 5] = [
+    "probe-ebpf/src",
+    "probe-ebpf/Cargo.toml",
+    "probe-ebpf/Cargo.lock",
+    "probe-common/src",
+    "probe-common/Cargo.toml",
+];
+const OBJECT: &str = "assets/opentop-probe.bpf.o";
+const RECORD: &str = "assets/opentop-probe.json";
+
+/// What rustc is told, beside the paths to remap.
+const FLAGS: [&str; 3] = [
+    // aya-ebpf's bindings of pt_regs are chosen by this.
+    "--cfg=bpf_target_arch=\"x86_64\"",
+    // BTF is made from the debug info.
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+];
+
+/// Set for the rustc that cargo runs through us: the paths to remap, separated by 0x1f.
+const WRAPPER: &str = "OPENTOP_XTASK_RUSTC_WRAPPER";
+
+/// Whether we are run by cargo as its rustc wrapper; if so, this becomes rustc and does not return unless that fails.
+///
+/// Cargo hashes the place of a path dependency outside the workspace and the flags into `-C metadata`, and that goes
+/// into the mangled names: the probe's bytes would depend on where the repository lies. Its own two crates get a
+/// metadata of their name alone.
+pub fn rustc_wrapper() -> Option<anyhow::Error> {
+    let remap = std::env::var(WRAPPER).ok()?;
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let crate_name = args.iter().position(|arg| arg == "--crate-name").and_then(|at| args.get(at + 1).cloned());
+    if let Some(name @ ("probe_common" | "opentop_probe")) = crate_name.as_deref() {
+        for arg in args.iter_mut().filter(|arg| arg.starts_with("metadata=")) {
+            *arg = format!("metadata={name}");
+        }
+    }
+    args.extend(remap.split('\x1f').filter(|flag| !flag.is_empty()).map(str::to_owned));
+    let mut args = args.into_iter();
+    Some(Command::new(args.next()?).args(args).exec().into())
+}
+
+/// Build the probe.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Change nothing: fail when the bytes under assets/ are not those of the sources. Rebuilds and compares
+    /// where the toolchain that made them is installed.
+    #[arg(long)]
+    check: bool,
+    /// Install nothing and ask no registry.
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What is known about the committed object: `assets/opentop-probe.json`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    /// SHA-256 over the names and contents of the sources.
+    sources: String,
+    /// SHA-256 of the object.
+    object: String,
+    toolchain: Versions,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Versions {
+    rustc: String,
+    bpf_linker: String,
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    if args.check { check(args.offline) } else { build(args.offline) }
+}
+
+fn build(offline: bool) -> Result<()> {
+    let toolchain = Toolchain::find_or_install(offline)?;
+    let object = toolchain.build(offline)?;
+    let record = Record { sources: hash_sources()?, object: sha256(&object), toolchain: toolchain.versions()? };
+    let root = cmd::root();
+    fs::create_dir_all(root.join("assets"))?;
+    write_if_changed(&root.join(OBJECT), &object)?;
+    write_if_changed(&root.join(RECORD), format!("{}\n", serde_json::to_string_pretty(&record)?).as_bytes())?;
+    eprintln!("xtask: {OBJECT}: {} bytes, sha256 {}", object.len(), record.object);
+    Ok(())
+}
+
+fn check(offline: bool) -> Result<()> {
+    const ADVICE: &str = "run `cargo xtask probe` and commit assets/";
+    let root = cmd::root();
+    let record = fs::read_to_string(root.join(RECORD)).with_context(|| format!("cannot read {RECORD}: {ADVICE}"))?;
+    let record: Record = serde_json::from_str(&record).with_context(|| format!("{RECORD} is damaged: {ADVICE}"))?;
+    let object = fs::read(root.join(OBJECT)).with_context(|| format!("cannot read {OBJECT}: {ADVICE}"))?;
+    ensure!(record.sources == hash_sources()?, "{OBJECT} is stale, its sources have changed since: {ADVICE}");
+    ensure!(record.object == sha256(&object), "{OBJECT} is not the object that {RECORD} tells of: {ADVICE}");
+
+    // Continuous integration has the toolchain, or gets it: there, a comparison left out would be a check left out.
+    let toolchain = if cmd::ci() { Some(Toolchain::find_or_install(offline)?) } else { Toolchain::find() };
+    match toolchain {
+        None => eprintln!("xtask: {OBJECT} matches its sources (not rebuilt: no eBPF toolchain here)"),
+        Some(toolchain) => {
+            let versions = toolchain.versions()?;
+            if versions == record.toolchain {
+                ensure!(toolchain.build(offline)? == object, "{OBJECT} is not what its sources give: {ADVICE}");
+                eprintln!("xtask: {OBJECT} matches its sources; rebuilt, the same {} bytes", object.len());
+            } else {
+                eprintln!("xtask: {OBJECT} matches its sources (bytes not compared: here {versions:?}, it was made with {:?})", record.toolchain);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A Rust that can build `core` for BPF.
+struct Toolchain {
+    /// What comes before `cargo`'s arguments and before `rustc`'s.
+    cargo: Vec<String>,
+    rustc: Vec<String>,
+    /// Whether nightly's options have to be unlocked.
+    bootstrap: bool,
+}
+
+impl Toolchain {
+    fn find() -> Option<Self> {
+        if !cmd::have("bpf-linker") {
+            return None;
+        }
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let debian = Self { cargo: words(&["/usr/bin/cargo"]), rustc: words(&["/usr/bin/rustc"]), bootstrap: true };
+        let nightly = Self {
+            cargo: words(&["rustup", "run", "nightly", "cargo"]),
+            rustc: words(&["rustup", "run", "nightly", "rustc"]),
+            bootstrap: false,
+        };
+        // Debian's has one version for everybody, so it gives the committed bytes; any nightly gives a working probe.
+        [debian, nightly].into_iter().find(|toolchain| {
+            toolchain.sysroot().is_ok_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists())
+        })
+    }
+
+    fn find_or_install(offline: bool) -> Result<Self> {
+        if let Some(found) = Self::find() {
+            return Ok(found);
+        }
+        if offline {
+            bail!("no Rust with the sources of core, or no bpf-linker: run this without --offline to install them");
+        }
+        install::rust_for_bpf()?;
+        install::bpf_linker()?;
+        Self::find().context("the Rust just installed has no sources of core, or bpf-linker is not on the PATH")
+    }
+
+    fn rustc(&self, args: &[&str]) -> Result<String> {
+        let mut words = self.rustc.iter();
+        cmd::output(Command::new(words.next().context("no rustc")?).args(words).args(args))
+    }
+
+    fn sysroot(&self) -> Result<PathBuf> {
+        Ok(self.rustc(&["--print", "sysroot"])?.into())
+    }
+
+    fn versions(&self) -> Result<Versions> {
+        let linker = cmd::which("bpf-linker").context("bpf-linker is gone")?;
+        Ok(Versions {
+            rustc: self.rustc(&["--version"])?,
+            bpf_linker: cmd::output(Command::new(linker).arg("--version"))?,
+        })
+    }
+
+    /// cargo, in `dir`, with bpf-linker on the PATH.
+    fn cargo(&self, dir: &Path) -> Result<Command> {
+        let mut words = self.cargo.iter();
+        let mut command = Command::new(words.next().context("no cargo")?);
+        command.args(words).current_dir(dir);
+        // Set by the cargo that runs us (or by a person for it), and would send this one to the wrong compiler.
+        for name in ["CARGO", "RUSTC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "RUSTC_WORKSPACE_WRAPPER"] {
+            command.env_remove(name);
+        }
+        if self.bootstrap {
+            command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", self.rustc.first().context("no rustc")?);
+        }
+        if let Some(linker) = cmd::which("bpf-linker").as_deref().and_then(Path::parent) {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let dirs = std::iter::once(linker.to_path_buf()).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(dirs)?);
+        }
+        Ok(command)
+    }
+
+    /// Names for the places where sources lie on this machine: BTF's line info tells of them.
+    fn remap(&self) -> Result<Vec<String>> {
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+            .context("no home directory")?;
+        let mut places = vec![(cmd::root(), "opentop"), (self.sysroot()?.join("lib/rustlib/src/rust"), "rust")];
+        for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten() {
+            places.push((registry?.path(), "crates"));
+        }
+        Ok(places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
+    }
+
+    /// Builds the probe and returns the object, without debug info.
+    fn build(&self, offline: bool) -> Result<Vec<u8>> {
+        let root = cmd::root();
+        let crate_dir = root.join("probe-ebpf");
+        if !offline {
+            // Before the paths to remap are listed: the registry's folder is named after where it is reached.
+            cmd::run(self.cargo(&crate_dir)?.args(["fetch", "--quiet", "--locked"]))?;
+        }
+        let remap = self.remap()?;
+        let mut command = self.cargo(&crate_dir)?;
+        command
+            .args(["build", "--quiet", "--locked", "--release", "-Z", "build-std=core", "--target", "bpfel-unknown-none"])
+            .args(offline.then_some("--offline"))
+            .env("CARGO_TARGET_DIR", crate_dir.join("target"))
+            .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+            .env("RUSTC_WRAPPER", std::env::current_exe()?)
+            .env(WRAPPER, remap.join("\x1f"));
+        cmd::run(&mut command)?;
+        let built = crate_dir.join("target/bpfel-unknown-none/release/opentop-probe");
+        let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+        strip(&bytes).context("cannot strip the probe")
+    }
+}
+
+/// Drops the debug info, keeps BTF. Done here rather than by llvm-strip: whichever version of that there is would
+/// decide the bytes.
+fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut elf = Builder::read(bytes)?;
+    for section in &mut elf.sections {
+        section.delete |= section.name.starts_with(b".debug") || section.name.starts_with(b".rel.debug");
+    }
+    elf.delete_orphans();
+    // LLVM keeps the sections' names among the symbols' names; the writer wants a table of their own.
+    if !elf.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
+        let names = elf.sections.add();
+        names.name = b".shstrtab"[..].into();
+        names.sh_type = object::elf::SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash_sources() -> Result<String> {
+    let root = cmd::root();
+    let mut files = Vec::new();
+    for source in SOURCES {
+        collect(&root.join(source), &mut files)?;
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    hash.update(FLAGS.join(" "));
+    for file in files {
+        let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.strip_prefix(&root)?.to_string_lossy().into_owned();
+        hash.update(format!("{name}\0{}\0", content.len()));
+        hash.update(content);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_path_buf());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        collect(&entry?.path(), files)?;
+    }
+    Ok(())
+}
+
+/// Leaves the file's time alone when nothing changed, so that cargo does not rebuild what embeds it.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
