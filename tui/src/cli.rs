@@ -1,1 +1,268 @@
-//! (in the making)
+//! The command line: the one clap tree from which parsing, `--help`, the man page and the completions come.
+//!
+//! It says what a person may ask for and turns words into values. It decides nothing and opens nothing;
+//! what the values mean is in `run`.
+
+pub mod values;
+
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::{error, escape, headless::Format, session::AttachKind};
+use values::RingSize;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo opentop                                  every open on this machine, live
+  sudo opentop -- ./server --port 80            what one program opens, from its first open on
+  sudo opentop trace -x -p 4711                 one line for each open of process 4711 that failed
+  sudo opentop trace --format json -- make | jq -r .path | sort -u
+                                                what the build read and wrote
+
+Exit codes:
+  0 done · 1 failed while running · 2 wrong usage · 69 this kernel can't · 77 not permitted
+  With a command: its exit status, 128 + N when signal N killed it, 126 or 127 when it could not be started.";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  sudo opentop trace -x -- nginx -t             why can't nginx find its config
+  sudo opentop trace --duration 10s --format csv -o opens.csv
+  sudo opentop trace --format json -u www-data | jq -r .path
+
+The last line of stderr is the account: opens = shown + filtered + lost.";
+
+/// `opentop` as typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opentop",
+    version,
+    about = "Shows every file that every process opens, live",
+    long_about = "Shows every file that every process opens, live: who opens what, how often, how fast, and what fails.\n\n\
+        Without a subcommand it is a full-screen dashboard; with its output going to a file or a pipe it is `opentop trace`.",
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What to do instead of the dashboard.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to capture, of the dashboard.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One line for each open: text, JSON or CSV
+    #[command(after_help = TRACE_EXAMPLES)]
+    Trace(TraceArgs),
+    /// Write completions for a shell to stdout
+    #[command(after_help = "Example:\n  opentop completions bash > ~/.local/share/bash-completion/completions/opentop")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page to stdout, for `man -l`
+    #[command(after_help = "Example:\n  opentop man | man -l -")]
+    Man,
+}
+
+/// What to capture: the same in every mode.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CaptureArgs {
+    /// Capture only these processes and their descendants; repeat it or separate them with commas
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = values::pid, help_heading = "Capture")]
+    pub pids: Vec<u32>,
+
+    /// Capture only opens by this user, a name or a number
+    #[arg(short, long = "user", value_name = "USER", value_parser = values::user, help_heading = "Capture", value_hint = ValueHint::Username)]
+    pub uid: Option<u32>,
+
+    /// Capture only opens that failed
+    #[arg(short = 'x', long, help_heading = "Capture")]
+    pub failed: bool,
+
+    /// End after this long: 10s, 500ms, 2m, 1h30m; a bare number is seconds
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Capture")]
+    pub duration: Option<Duration>,
+
+    /// How to hang into the kernel; auto takes the first that works
+    #[arg(long, value_name = "KIND", value_enum, default_value_t, help_heading = "Probe")]
+    pub attach: Attach,
+
+    /// Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", value_parser = values::ring_size, help_heading = "Probe")]
+    pub ring_size: Option<RingSize>,
+
+    /// Run this command and capture it and its descendants, from its first open until it ends.
+    ///
+    /// Its stdout goes to stderr. Under sudo it runs as the user who called sudo. opentop ends when it ends, with
+    /// its exit status; when opentop ends first (--duration, q), the command gets a SIGTERM.
+    #[arg(last = true, value_name = "CMD", help_heading = "Command", value_hint = ValueHint::CommandWithArguments)]
+    pub cmd: Vec<OsString>,
+}
+
+/// `opentop trace` as typed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TraceArgs {
+    /// The lines' format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Format,
+
+    /// Write to this file instead of stdout; under sudo it belongs to the user who called sudo
+    #[arg(short, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// What to capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// `--attach`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// The first of the others that works here
+    #[default]
+    Auto,
+    /// kprobe and kretprobe: every way of opening, kernels with kprobes
+    Kprobe,
+    /// fentry and fexit: every way of opening, kernels with BPF trampolines
+    Fentry,
+    /// System call tracepoints: nearly every kernel, but no `io_uring`
+    Tracepoint,
+}
+
+impl Attach {
+    /// The one kind that was asked for; `None` for auto.
+    #[must_use]
+    pub fn kind(self) -> Option<AttachKind> {
+        match self {
+            Self::Auto => None,
+            Self::Kprobe => Some(AttachKind::Kprobe),
+            Self::Fentry => Some(AttachKind::Fentry),
+            Self::Tracepoint => Some(AttachKind::Tracepoint),
+        }
+    }
+}
+
+/// Parses the command line, the program's name first.
+///
+/// # Errors
+/// When there is nothing to run: the help or version was asked for, or the line is wrong. [`print_stop`] says it.
+pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let cli = Cli::try_parse_from(args)?;
+    let cmd = match &cli.command {
+        None => Some(&cli.capture.cmd),
+        Some(Command::Trace(trace)) => Some(&trace.capture.cmd),
+        Some(Command::Completions { .. } | Command::Man) => None,
+    };
+    // clap takes a `--` with nothing behind it for no command at all: the person who typed it wanted one.
+    if cmd.is_some_and(Vec::is_empty) && args.last().is_some_and(|last| last == "--") {
+        return Err(Cli::command().error(
+            clap::error::ErrorKind::MissingRequiredArgument,
+            "there is no command after `--`: give one, as in `opentop -- ls -l`, or leave the `--` out",
+        ));
+    }
+    Ok(cli)
+}
+
+/// Says what [`parse`] stopped at: help and version on stdout, a wrong line on stderr. The exit code of it.
+pub fn print_stop(stop: &clap::Error) -> ExitCode {
+    if stop.use_stderr() {
+        // Arguments come from outside too (a glob over hostile names): nothing of them may reach the terminal raw.
+        let mut text = String::new();
+        for line in stop.render().to_string().split_inclusive('\n') {
+            let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+            escape::push(&mut text, line.as_bytes());
+            text.push_str(end);
+        }
+        // Where stderr is gone there is nobody to tell.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        return error::Error::new(error::Kind::Usage, "").exit_code();
+    }
+    let _ = stop.print();
+    ExitCode::SUCCESS
+}
+
+/// The completions of `shell`.
+#[must_use]
+pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "opentop", &mut out);
+    out
+}
+
+/// The manual page, in roff.
+///
+/// # Errors
+/// Never in practice: it writes to memory.
+pub fn man() -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut out)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<Cli, String> {
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        parse(&args).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_mean_the_same_in_the_dashboard_and_in_trace() {
+        let dashboard = typed("opentop -p 1,2 -p 3 -x --duration 10s --attach fentry -- ls -l").unwrap().capture;
+        let Some(Command::Trace(trace)) =
+            typed("opentop trace -p 1,2 -p 3 -x --duration 10s --attach fentry -- ls -l").unwrap().command
+        else {
+            panic!("not trace")
+        };
+        for capture in [dashboard, trace.capture] {
+            assert_eq!(capture.pids, [1, 2, 3]);
+            assert!(capture.failed);
+            assert_eq!(capture.duration, Some(Duration::from_secs(10)));
+            assert_eq!(capture.attach.kind(), Some(AttachKind::Fentry));
+            assert_eq!(capture.cmd, ["ls", "-l"]);
+        }
+    }
+
+    #[test]
+    fn a_double_dash_wants_a_command() {
+        for line in ["opentop --", "opentop trace --", "opentop trace -x --"] {
+            let message = typed(line).unwrap_err();
+            assert!(message.contains("no command after `--`"), "{message}");
+        }
+        assert_eq!(typed("opentop -- ls --").unwrap().capture.cmd, ["ls", "--"]);
+    }
+
+    #[test]
+    fn options_before_a_subcommand_are_refused_and_never_ignored() {
+        assert!(typed("opentop -x trace").is_err());
+    }
+
+    #[test]
+    fn a_command_named_like_a_subcommand_can_be_run() {
+        assert_eq!(typed("opentop -- trace").unwrap().capture.cmd, ["trace"]);
+    }
+
+    #[test]
+    fn man_page_and_completions_know_every_option() {
+        let man = String::from_utf8(man().unwrap()).unwrap();
+        let bash = String::from_utf8(completions(clap_complete::Shell::Bash)).unwrap();
+        for option in ["attach", "duration", "failed", "pid", "user"] {
+            assert!(man.contains(option), "{option} is not in the man page");
+            assert!(bash.contains(option), "{option} is not in the completions");
+        }
+    }
+}

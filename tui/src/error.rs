@@ -13,6 +13,10 @@ pub enum Kind {
     Unsupported,
     /// Not permitted: exit code 77 (`EX_NOPERM` of sysexits.h).
     Denied,
+    /// The command to run is there but cannot be run: exit code 126, as shells have it.
+    NotExecutable,
+    /// The command to run was not found: exit code 127, as shells have it.
+    NotFound,
 }
 
 /// A failure in words for the person at the terminal.
@@ -43,6 +47,8 @@ impl Error {
             Kind::Usage => 2,
             Kind::Unsupported => 69,
             Kind::Denied => 77,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
         })
     }
 }

@@ -1,2 +1,39 @@
-//! The `opentop` command: parse, choose a source and a front end, exit with its code.
-fn main() {}
+//! The `opentop` command: parse, choose what to run, exit with its code.
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
+
+use opentop::{
+    cli::{self, Cli, Command, TraceArgs},
+    error::Error,
+    run,
+};
+
+fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let cli = match cli::parse(&typed) {
+        Ok(cli) => cli,
+        Err(stop) => return cli::print_stop(&stop),
+    };
+    dispatch(cli, &typed).unwrap_or_else(|error| {
+        run::say(&error.message);
+        error.exit_code()
+    })
+}
+
+fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
+    match cli.command {
+        None => run::trace(&TraceArgs { capture: cli.capture, ..TraceArgs::default() }, typed),
+        Some(Command::Trace(args)) => run::trace(&args, typed),
+        Some(Command::Completions { shell }) => print(&cli::completions(shell)),
+        Some(Command::Man) => print(&cli::man().map_err(|e| Error::failed(format!("no manual page: {e}")))?),
+    }
+}
+
+fn print(text: &[u8]) -> Result<ExitCode, Error> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed(format!("cannot write to stdout: {e}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

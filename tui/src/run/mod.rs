@@ -1,1 +1,204 @@
-//! (in the making)
+//! The effects of opentop: it starts the probe and the command, waits for what comes first (opens, a signal, the
+//! command's end, the end of the time), hands the input to a front end, and ends everything in order.
+//!
+//! This module and those below are the only ones that perform effects. What the input means is not decided here.
+
+pub mod account;
+mod child;
+mod output;
+mod signals;
+mod trace;
+mod user;
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode, time::Duration};
+
+use nix::sys::signal::Signal;
+use tokio::{runtime::Runtime, sync::mpsc};
+
+pub use trace::trace;
+
+use crate::{
+    cli::CaptureArgs,
+    error::{Error, Kind},
+    privilege,
+    probe::{self, Probe},
+    session::Session,
+    source::{
+        Input,
+        live::{self, Live},
+    },
+};
+use account::Account;
+
+/// Batches between the reader of the ring and the front end. When they are full the ring fills, and says what it loses.
+const QUEUE: usize = 64;
+
+/// What can end a session, beside the end of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal: its number, and whether a key of the terminal sent it (then the command got it as well).
+    Signal { signal: i32, keyboard: bool },
+    /// The command ended.
+    Command,
+    /// `--duration` is over.
+    Time,
+}
+
+/// A running capture, with whatever may end it.
+struct Capture {
+    runtime: Runtime,
+    session: Session,
+    live: Live,
+    inputs: mpsc::Receiver<Input>,
+    ends: mpsc::Receiver<End>,
+    command: Option<child::Running>,
+    /// Exit status of the command, once it has ended.
+    status: Option<u8>,
+}
+
+/// What is known before a capture starts.
+struct Plan<'a> {
+    args: &'a CaptureArgs,
+    /// The whole command line, for advice.
+    typed: &'a [OsString],
+    streams: child::Streams,
+    invoker: Option<user::Invoker>,
+}
+
+impl Capture {
+    /// Attaches the probe and starts the command. To be called while there is one thread.
+    fn start(plan: Plan<'_>) -> Result<Self, Error> {
+        let Plan { args, typed, streams, invoker } = plan;
+        processes_exist(&args.pids)?;
+        let blocked = signals::block()?;
+        let held = match args.cmd.as_slice() {
+            [] => None,
+            cmd => Some(child::hold(cmd, invoker.as_ref(), streams, blocked.before)?),
+        };
+        let missing = privilege::missing_here();
+        if !missing.is_empty() {
+            return Err(privilege::denied(&missing, typed, std::env::current_exe().ok().as_deref()));
+        }
+        if let Some(note) = args.ring_size.and_then(|ring| ring.note()) {
+            say(&note);
+        }
+        let probe = Probe::start(&options(args, held.as_ref().map(child::Held::pid)))?;
+        let session = probe.session().clone();
+        // Ends are few: a signal, the command's, the time's.
+        let (tell, ends) = mpsc::channel(8);
+        signals::watch(&blocked, tell.clone(), held.is_some())?;
+        let runtime = runtime()?;
+        let (live, inputs) = {
+            let _inside = runtime.enter();
+            live::start(probe, QUEUE)
+        };
+        let command = held.map(|held| held.start(tell.clone())).transpose()?;
+        if let Some(duration) = args.duration {
+            runtime.spawn(end_after(duration, tell));
+        }
+        Ok(Self { runtime, session, live, inputs, ends, command, status: None })
+    }
+
+    /// The next input. Meanwhile, what should end the session is made to end it: its last input is [`Input::End`].
+    async fn next(&mut self) -> Input {
+        loop {
+            let end = tokio::select! {
+                biased;
+                Some(end) = self.ends.recv() => end,
+                input = self.inputs.recv() => return input.unwrap_or(Input::End),
+            };
+            self.react(end);
+        }
+    }
+
+    /// The next input if it is there already. Ends are heard here too: under load there is always more input.
+    fn next_at_once(&mut self) -> Option<Input> {
+        if let Ok(end) = self.ends.try_recv() {
+            self.react(end);
+        }
+        self.inputs.try_recv().ok()
+    }
+
+    fn react(&mut self, end: End) {
+        match (end, &mut self.command) {
+            (End::Signal { signal, keyboard }, Some(command)) => {
+                // A key has sent it to the command already. It ends as the command decides.
+                if let (false, Ok(signal)) = (keyboard, Signal::try_from(signal)) {
+                    command.signal(signal);
+                }
+            }
+            (End::Command, Some(command)) => {
+                self.status = Some(command.reap());
+                self.live.stop();
+            }
+            (End::Signal { .. } | End::Command | End::Time, _) => self.live.stop(),
+        }
+    }
+
+    /// Says the account as the last line of stderr, and gives the exit code: the command's, where there was one.
+    fn finish(self, account: &Account) -> ExitCode {
+        if let Some(losses) = account.losses(self.session.ring_bytes) {
+            say(&losses);
+        }
+        let code = ExitCode::from(self.status.unwrap_or(0));
+        // The command is told first (SIGTERM, if it still runs): its last words must not follow the account.
+        drop(self.command);
+        let _ = writeln!(std::io::stderr().lock(), "{account}");
+        code
+    }
+}
+
+/// Says a sentence on stderr.
+pub fn say(sentence: &str) {
+    // Where stderr is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "opentop: {sentence}");
+}
+
+fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
+    let pids: Vec<u32> = args.pids.iter().copied().chain(command).collect();
+    let defaults = probe::Options::default();
+    probe::Options {
+        attach: args.attach.kind(),
+        ring_bytes: args.ring_size.map_or(defaults.ring_bytes, |ring| ring.bytes),
+        scope: if pids.is_empty() { probe::Scope::All } else { probe::Scope::Pids(pids) },
+        uid: args.uid,
+        failed: args.failed,
+        ..defaults
+    }
+}
+
+async fn end_after(duration: Duration, tell: mpsc::Sender<End>) {
+    tokio::time::sleep(duration).await;
+    let _ = tell.send(End::Time).await;
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    // One worker drains the ring while the main thread formats and writes.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("reader")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::failed(format!("starting the runtime failed: {}", output::in_words(&e))))
+}
+
+/// A capture of a process that is not there would wait for ever.
+fn processes_exist(pids: &[u32]) -> Result<(), Error> {
+    for pid in pids {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("--pid {pid}: there is no such process; `pgrep NAME` finds one"),
+            ));
+        };
+        let tgid =
+            status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|n| n.trim().parse::<u32>().ok());
+        if let Some(tgid) = tgid.filter(|tgid| tgid != pid) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("--pid {pid}: that is a thread of process {tgid}; give {tgid}"),
+            ));
+        }
+    }
+    Ok(())
+}

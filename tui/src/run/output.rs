@@ -1,0 +1,138 @@
+//! Where lines go: stdout or the file of `-o`. One write per batch, and a closed pipe is an end, not an error.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Write as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::Path,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::user::{Invoker, as_invoker};
+use crate::{error::Error, escape::Escaped};
+
+/// An open output.
+pub(super) struct Output {
+    file: File,
+    /// For messages.
+    name: String,
+}
+
+/// Whether the reader of the output is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    Present,
+    Gone,
+}
+
+impl Output {
+    /// Opens `path`, or stdout without one or for `-`. The file is created, or emptied, with the rights of the user
+    /// who called sudo, and so belongs to that user.
+    pub(super) fn open(path: Option<&Path>, invoker: Option<&Invoker>) -> Result<Self, Error> {
+        let path = match path {
+            Some(path) if path != Path::new("-") => path,
+            _ => return Self::stdout(),
+        };
+        let name = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
+        let open = || {
+            File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o644)
+                // A link that somebody else has put there must not lead the write astray.
+                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY)
+                .open(path)
+        };
+        let file = as_invoker(invoker, open)?.map_err(|e| cannot_write(&name, &e, invoker))?;
+        Ok(Self { file, name })
+    }
+
+    fn stdout() -> Result<Self, Error> {
+        // A descriptor of our own: std's stdout would look for line ends in every batch.
+        let fd: OwnedFd = io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|e| Error::failed(format!("stdout cannot be used: {}", in_words(&e))))?;
+        Ok(Self { file: fd.into(), name: "stdout".into() })
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(cannot_write(&self.name, &ErrorKind::WriteZero.into(), None)),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(Reader::Gone),
+                // Whoever shares the descriptor may have made it non-blocking (a terminal under node, say).
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                    let _ = poll(&mut fds, PollTimeout::NONE);
+                }
+                Err(e) => return Err(cannot_write(&self.name, &e, None)),
+            }
+        }
+        Ok(Reader::Present)
+    }
+}
+
+fn cannot_write(name: &str, error: &io::Error, invoker: Option<&Invoker>) -> Error {
+    let what_to_do = match error.raw_os_error() {
+        Some(libc::ELOOP) => "opentop follows no links when it writes: name the file itself".into(),
+        Some(libc::ENOSPC | libc::EDQUOT) => "make room, or write elsewhere".into(),
+        Some(libc::ENOENT) => "create its directory first".into(),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => match invoker {
+            Some(user) => {
+                format!("it was tried as {}, who called sudo: choose a place that user may write to", user.name)
+            }
+            None => "choose a place you may write to".into(),
+        },
+        _ => "choose another file".into(),
+    };
+    Error::failed(format!("cannot write to {name}: {}; {what_to_do}", in_words(error)))
+}
+
+/// An error without Rust's " (os error 13)".
+pub(super) fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_said_in_a_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("no/such\x1b[31m/file");
+        let message = Output::open(Some(&missing), None).err().unwrap().message;
+        assert!(message.contains(r"such\x1b[31m/file: no such file or directory; create its directory"), "{message}");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let message = Output::open(Some(&link), None).err().unwrap().message;
+        assert!(message.contains("follows no links"), "{message}");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_not_a_lost_line() {
+        let mut full = Output::open(Some(Path::new("/dev/full")), None).unwrap();
+        let message = full.write(b"line\n").err().unwrap().message;
+        assert!(message.contains("make room"), "{message}");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_an_end_and_not_an_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut output = Output { file: File::from(OwnedFd::from(writer)), name: "pipe".into() };
+        assert_eq!(output.write(b"line\n").unwrap(), Reader::Gone);
+    }
+}

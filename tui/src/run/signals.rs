@@ -1,0 +1,126 @@
+//! Signals that end a session: blocked in every thread, and waited for by one thread of their own.
+//!
+//! A thread that waits learns who sent a signal (a key or a process) and can end the program even while
+//! the main thread is stuck in a write that nobody reads. Not here: SIGTSTP, SIGWINCH, SIGCHLD.
+
+use std::{io::Write as _, sync::Mutex, time::Duration};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use tokio::sync::mpsc;
+
+use super::End;
+use crate::error::Error;
+
+/// Those that end a session.
+const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// How long an orderly end may take after a signal before it becomes a quick one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What must be done before a quick end: the dashboard gives the terminal back here.
+static LAST_WORDS: Mutex<Option<fn()>> = Mutex::new(None);
+
+/// Has `restore` called if the program must end at once, from the thread that waits for signals.
+#[expect(dead_code, reason = "the dashboard, which comes next, calls it")]
+pub(crate) fn before_a_quick_end(restore: fn()) {
+    if let Ok(mut last) = LAST_WORDS.lock() {
+        *last = Some(restore);
+    }
+}
+
+/// Signals held back from every thread.
+pub(super) struct Blocked {
+    /// Those that are waited for.
+    set: SigSet,
+    /// The mask as it was: a command to run gets it back.
+    pub(super) before: SigSet,
+}
+
+/// Holds the signals back. To be called while there is one thread: later ones inherit it.
+pub(super) fn block() -> Result<Blocked, Error> {
+    let mut set = SigSet::empty();
+    for signal in ENDING {
+        // Whoever started opentop with a signal ignored (nohup, a background job) wants it ignored.
+        if !ignored(signal) {
+            set.add(signal);
+        }
+    }
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))
+        .map_err(|errno| Error::failed(format!("blocking signals failed: {}", errno.desc())))?;
+    Ok(Blocked { set, before })
+}
+
+fn ignored(signal: Signal) -> bool {
+    // SAFETY: all-zero bytes are a valid sigaction; with a null new action sigaction only writes the old one to it.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Starts the thread that waits. The first signal goes to `ends`, the second ends the program at once.
+///
+/// Without a command the first one also starts a deadline: an end that hangs (output nobody reads) is cut short.
+/// With one (`patient`) there is none: the command decides how long it takes to end.
+pub(super) fn watch(blocked: &Blocked, ends: mpsc::Sender<End>, patient: bool) -> Result<(), Error> {
+    let set = blocked.set;
+    let wait = move || {
+        if let Some(first) = next(&set, None) {
+            // The channel has room for every end there can be; a closed one means that the end is here already.
+            let _ = ends.try_send(End::Signal { signal: first.number, keyboard: first.keyboard });
+            let second = next(&set, (!patient).then_some(PATIENCE));
+            quick_end(second.as_ref().map_or(first.number, |second| second.number), second.is_none());
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .map_err(|e| Error::failed(format!("starting the thread that waits for signals failed: {e}")))?;
+    Ok(())
+}
+
+struct Caught {
+    number: i32,
+    keyboard: bool,
+}
+
+/// The next signal of `set`; `None` when none came in `patience`.
+fn next(set: &SigSet, patience: Option<Duration>) -> Option<Caught> {
+    loop {
+        // SAFETY: all-zero bytes are a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let number = match patience {
+            // SAFETY: both pointers are valid for the call.
+            None => unsafe { libc::sigwaitinfo(set.as_ref(), &raw mut info) },
+            Some(patience) => {
+                let timeout = libc::timespec {
+                    tv_sec: libc::time_t::try_from(patience.as_secs()).unwrap_or(libc::time_t::MAX),
+                    tv_nsec: patience.subsec_nanos().into(),
+                };
+                // SAFETY: the three pointers are valid for the call.
+                unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, &raw const timeout) }
+            }
+        };
+        if number > 0 {
+            // A key makes the terminal driver send it; SI_USER and the like come from a process.
+            return Some(Caught { number, keyboard: info.si_code == libc::SI_KERNEL });
+        }
+        if nix::errno::Errno::last() == nix::errno::Errno::EAGAIN {
+            return None;
+        }
+    }
+}
+
+fn quick_end(signal: i32, stuck: bool) -> ! {
+    if let Some(restore) = LAST_WORDS.lock().ok().and_then(|mut last| last.take()) {
+        restore();
+    }
+    if stuck {
+        let _ = std::io::stderr().write_all(
+            b"opentop: nobody reads the output: ended without writing the rest of it, and without an account\n",
+        );
+    }
+    // SAFETY: _exit is always safe to call; it runs nothing of this process, which may be stuck elsewhere.
+    unsafe { libc::_exit(128 + signal) }
+}

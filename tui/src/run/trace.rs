@@ -1,0 +1,98 @@
+//! `opentop trace`: a line for each open, written once per batch.
+//!
+//! What a line looks like is `headless`'s; which opens come is the probe's and the display filter's.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use super::{
+    Capture, Plan,
+    account::Account,
+    child::Streams,
+    output::{Output, Reader},
+    user,
+};
+use crate::{
+    cli::TraceArgs,
+    error::Error,
+    headless,
+    source::{Batch, Input},
+};
+
+/// Written when this many bytes have come together, though more batches are waiting.
+const FULL: usize = 256 << 10;
+
+/// Runs `opentop trace`; `typed` is the whole command line.
+///
+/// # Errors
+/// Whatever keeps it from starting or from writing.
+pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
+    let invoker = user::invoker();
+    let output = Output::open(args.output.as_deref(), invoker.as_ref())?;
+    let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker };
+    let mut capture = Capture::start(plan)?;
+    let mut lines = Lines {
+        writer: headless::Writer::new(args.format, &capture.session),
+        buffer: Vec::with_capacity(2 * FULL),
+        output,
+        account: Account::default(),
+    };
+    let handle = capture.runtime.handle().clone();
+    match handle.block_on(lines.run(&mut capture))? {
+        Reader::Present => Ok(capture.finish(&lines.account)),
+        // Whoever read has seen enough: no complaint, and no account to somebody who has gone.
+        Reader::Gone => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Opens on their way to the output.
+struct Lines {
+    writer: headless::Writer,
+    buffer: Vec<u8>,
+    output: Output,
+    account: Account,
+}
+
+impl Lines {
+    async fn run(&mut self, capture: &mut Capture) -> Result<Reader, Error> {
+        self.writer.header(&mut self.buffer);
+        loop {
+            // Everything that is there is formatted; then, before waiting, written in one piece.
+            let input = match capture.next_at_once() {
+                Some(input) if self.buffer.len() < FULL => input,
+                waiting => {
+                    if self.flush()? == Reader::Gone {
+                        return Ok(Reader::Gone);
+                    }
+                    match waiting {
+                        Some(input) => input,
+                        None => capture.next().await,
+                    }
+                }
+            };
+            match input {
+                Input::Batch(batch) => self.batch(&batch),
+                Input::Counters(counters) => self.account.totals = counters.totals,
+                Input::Facts(_) | Input::Restart => {}
+                Input::End => return self.flush(),
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        for event in batch.events() {
+            match event {
+                Ok(event) => {
+                    self.writer.event(&mut self.buffer, &event);
+                    self.account.shown += 1;
+                }
+                Err(_) => self.account.undecodable += 1,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<Reader, Error> {
+        let reader = self.output.write(&self.buffer)?;
+        self.buffer.clear();
+        Ok(reader)
+    }
+}
