@@ -33,16 +33,8 @@ pub enum Route {
 
 impl Route {
     /// Every route, in the order in which they are listed to people.
-    pub const ALL: [Self; 8] = [
-        Self::Open,
-        Self::Openat,
-        Self::Openat2,
-        Self::Creat,
-        Self::IoUring,
-        Self::Exec,
-        Self::Handle,
-        Self::Syscall,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Open, Self::Openat, Self::Openat2, Self::Creat, Self::IoUring, Self::Exec, Self::Handle, Self::Syscall];
 
     /// The word for it in JSON, CSV, the filter language and on the screen.
     #[must_use]
@@ -135,8 +127,7 @@ impl<'a> Event<'a> {
         let short = |need| DecodeError::Short { need, have: bytes.len() };
         let head = bytes.get(..HEADER_LEN).ok_or(short(HEADER_LEN))?;
         // Records in the ring are aligned to 8, those in a recording to nothing.
-        let header: RecordHeader =
-            bytemuck::try_pod_read_unaligned(head).map_err(|_| short(HEADER_LEN))?;
+        let header: RecordHeader = bytemuck::try_pod_read_unaligned(head).map_err(|_| short(HEADER_LEN))?;
         if header.version != RECORD_VERSION {
             return Err(DecodeError::Version(header.version));
         }
@@ -234,8 +225,7 @@ impl<'a> Event<'a> {
     /// known, and for a name that could not be read.
     #[must_use]
     pub fn path_is_absolute(&self) -> bool {
-        !self.has(marks::NAME_UNREADABLE)
-            && (self.name.first() == Some(&b'/') || self.has(marks::HAS_DIR))
+        !self.has(marks::NAME_UNREADABLE) && (self.name.first() == Some(&b'/') || self.has(marks::HAS_DIR))
     }
 
     /// Appends the path as the process sees it: the name if it is absolute, else its directory and the name.

@@ -1,0 +1,117 @@
+//! The real binary, as a person meets it before anything is captured: usage, refusals, help.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Ended, opentop, run};
+
+/// A refusal is a sentence on stderr: nothing on stdout, no panic, no bare error number.
+fn refused(ended: &Ended, code: i32, says: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert!(ended.stderr.contains(says), "{says:?} is not in {:?}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    for never in ["panicked", "os error", "RUST_BACKTRACE", "\x1b"] {
+        assert!(!ended.stderr.contains(never), "{never:?} is in {:?}", ended.stderr);
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_says_what_would_be_right() {
+    for (line, says) in [
+        (&["--bogus"][..], "unexpected argument '--bogus'"),
+        (&["trace", "--duration", "soon"], "10s, 500ms"),
+        (&["--duration", "0s"], "longer than none"),
+        (&["trace", "--ring-size", "big"], "64K, 8M"),
+        (&["trace", "--ring-size", "0"], "between 4K and 1G"),
+        (&["--pid", "init"], "a process id is a number"),
+        (&["--pid", "4194303"], "no such process"),
+        (&["--user", "no-such-user"], "no user of that name"),
+        (&["--attach", "magic"], "kprobe"),
+        (&["trace", "--format", "xml"], "json"),
+        (&["--"], "no command after `--`"),
+        (&["trace", "--"], "no command after `--`"),
+        (&["frobnicate"], "frobnicate"),
+        (&["-x", "trace"], "trace"),
+        (&["completions", "tcsh"], "zsh"),
+    ] {
+        refused(&run(line), 2, says);
+    }
+}
+
+#[test]
+fn bytes_of_arguments_never_reach_the_terminal_raw() {
+    let ended = run(["trace", "\x1b]0;owned\x07"]);
+    refused(&ended, 2, r"\x1b]0;owned\x07");
+    refused(&run(["trace", "-o", "/nonexistent/\x1b[31m"]), 1, r"\x1b[31m");
+    refused(&run(["trace", "--", "/nonexistent/\x1b[31m"]), 127, r"\x1b[31m");
+}
+
+#[test]
+fn a_command_that_cannot_run_has_the_exit_codes_of_a_shell() {
+    refused(&run(["trace", "--", "no-such-command-here"]), 127, "command not found: no-such-command-here");
+    refused(&run(["trace", "--", "/no/such/file"]), 127, "cannot run /no/such/file: no such file");
+    refused(&run(["trace", "--", "/etc/passwd"]), 126, "permission denied");
+    refused(&run(["trace", "--", "/etc"]), 126, "not a program");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_before_anything_is_captured() {
+    refused(&run(["trace", "-o", "/nonexistent/opens.txt"]), 1, "cannot write to /nonexistent/opens.txt");
+}
+
+#[test]
+fn without_privileges_it_says_which_are_missing_and_both_ways_out() {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        // The binary may lie where only root can look: run it through a descriptor of root's.
+        let mut command = Command::new("setpriv");
+        let inner = format!("exec {} trace -x -- true", env!("CARGO_BIN_EXE_opentop"));
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--", "sh", "-c", &inner]);
+        command
+    } else {
+        let mut command = opentop();
+        command.args(["trace", "-x", "--", "true"]);
+        command
+    };
+    let ended = Ended::of(command.output().unwrap());
+    refused(&ended, 77, "CAP_BPF");
+    refused(&ended, 77, "CAP_PERFMON");
+    assert!(ended.stderr.contains("sudo "), "{ended:?}");
+    assert!(ended.stderr.contains("trace -x -- true"), "the actual arguments: {ended:?}");
+    assert!(ended.stderr.contains("sudo setcap cap_bpf,cap_perfmon,cap_dac_read_search=ep"), "{ended:?}");
+}
+
+#[test]
+fn help_is_grouped_and_has_examples() {
+    for line in [&["--help"][..], &["-h"], &["trace", "--help"]] {
+        let ended = run(line);
+        assert_eq!(ended.code, Some(0));
+        for part in ["Usage:", "Capture:", "Probe:", "Examples:", "sudo opentop"] {
+            assert!(ended.stdout.contains(part), "{part} is not in the help of {line:?}");
+        }
+        assert_eq!(ended.stderr, "");
+    }
+    assert!(run(["--version"]).stdout.starts_with("opentop "));
+}
+
+#[test]
+fn completions_and_the_manual_page_come_out_whole() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(["completions", shell]);
+        assert_eq!(ended.code, Some(0));
+        assert!(ended.stdout.contains("attach"), "{shell}");
+    }
+    let man = run(["man"]);
+    assert_eq!(man.code, Some(0));
+    for part in [".TH", "Examples:", "trace"] {
+        assert!(man.stdout.contains(part), "{part} is not in the manual page");
+    }
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_no_error() {
+    let shell = format!("{} completions bash | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_opentop"));
+    let output = Command::new("bash").args(["-c", &shell]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

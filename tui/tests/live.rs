@@ -1,0 +1,249 @@
+//! The real binary on this machine's kernel, capturing only what it starts itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
+
+mod common;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Command, Stdio},
+};
+
+use common::{Ended, opentop, run, wait_until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+fn json(ended: &Ended) -> Vec<serde_json::Value> {
+    ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+fn trace(shell: &str) -> Ended {
+    run(["trace", "--format", "json", "--", "sh", "-c", shell])
+}
+
+#[test]
+fn a_command_is_seen_from_its_first_open_to_its_last() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let shown = dir.path().display();
+    let ended = trace(&format!("cat {shown}/missing; : > {shown}/last"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let opens = json(&ended);
+    let at = |name: &str| {
+        let path = format!("{shown}/{name}");
+        opens.iter().find(|open| open["path"] == path.as_str()).unwrap_or_else(|| panic!("{path} is not in {opens:#?}"))
+    };
+    assert_eq!(at("missing")["errno"], "ENOENT");
+    assert_eq!(at("missing")["comm"], "cat");
+    assert!(at("last")["fd"].is_number());
+    let loader = opens.iter().position(|open| open["path"] == "/etc/ld.so.cache");
+    assert!(loader.is_some_and(|at| at <= 2), "the dynamic loader's first open is not at the beginning: {opens:#?}");
+    let [all, shown, filtered, lost] = ended.account();
+    assert_eq!(all, shown + filtered + lost, "{ended:?}");
+    assert_eq!(usize::try_from(shown).unwrap(), opens.len());
+    assert_eq!(lost, 0);
+    // opentop's own preparation belongs to nobody's trace.
+    assert!(opens.iter().all(|open| open["comm"] != "opentop" || open["via"] == "exec"), "{opens:#?}");
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    require_live!();
+    assert_eq!(trace("exit 7").code, Some(7));
+    assert_eq!(trace("kill -TERM $$").code, Some(128 + 15));
+    assert_eq!(trace("exit 0").code, Some(0));
+}
+
+#[test]
+fn a_command_that_vanishes_at_exec_is_said_with_its_exit_code() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    executable(&script);
+    let ended = Ended::of(opentop().arg("trace").arg("--").arg(&script).output().unwrap());
+    assert_eq!(ended.code, Some(127), "{ended:?}");
+    assert!(ended.stderr.contains("interpreter"), "{ended:?}");
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "exit 5\n").unwrap();
+    executable(&script);
+    assert_eq!(opentop().arg("trace").arg("--").arg(&script).output().unwrap().status.code(), Some(5));
+}
+
+fn executable(path: &std::path::Path) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_commands_stdout_does_not_mix_with_the_stream() {
+    require_live!();
+    let ended = trace("echo from-the-command");
+    assert!(ended.stderr.contains("from-the-command\n"));
+    assert!(!ended.stdout.contains("from-the-command"));
+    json(&ended);
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly_with_0() {
+    require_live!();
+    let mut child = opentop()
+        .args(["trace", "--", "sh", "-c", "while :; do : < /dev/null; done"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    let status = wait_until("the end after the pipe is closed", || child.try_wait().unwrap());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_is_a_sentence_and_exit_code_1() {
+    require_live!();
+    let ended = run(["trace", "-o", "/dev/full", "--", "true"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("cannot write to /dev/full: no space left on device; make room"), "{ended:?}");
+}
+
+#[test]
+fn a_signal_is_passed_on_and_the_session_ends_in_order() {
+    require_live!();
+    let mut child = opentop()
+        .args(["trace", "--", "sh", "-c", "trap 'exit 3' INT; echo ready >&2; while :; do read x < /dev/null; done"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("ready") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "ended before the command was ready");
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    let status = wait_until("the end after SIGINT", || child.try_wait().unwrap());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    let ended = Ended { code: status.code(), stdout: String::new(), stderr: rest };
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let [opens, shown, filtered, lost] = ended.account();
+    assert_eq!(opens, shown + filtered + lost);
+}
+
+#[test]
+fn the_time_is_up_and_the_command_ends_with_it() {
+    require_live!();
+    let ended = run(["trace", "--duration", "300ms", "--", "sleep", "1000"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [opens, shown, ..] = ended.account();
+    assert!(opens > 0 && opens == shown);
+}
+
+#[test]
+fn descendants_that_outlive_the_command_do_not_keep_it() {
+    require_live!();
+    let ended = Ended::of(
+        opentop()
+            .args(["trace", "--", "sh", "-c", "sleep 1000 > /dev/null 2>&1 & echo pid $! >&2"])
+            .stdout(Stdio::null())
+            .output()
+            .unwrap(),
+    );
+    let pid = ended.stderr.lines().find_map(|line| line.strip_prefix("pid ")).unwrap().parse().unwrap();
+    assert_eq!(ended.code, Some(0));
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the descendant lives on");
+}
+
+#[test]
+fn only_the_given_process_is_captured() {
+    require_live!();
+    let mut shell = Command::new("sh").stdin(Stdio::piped()).spawn().unwrap();
+    let mut capture = opentop()
+        .args(["trace", "--format", "json", "-p", &shell.id().to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(capture.stdout.take().unwrap()).lines();
+    // Until the probe is attached nothing comes: so the shell opens until something does.
+    let keys = shell.stdin.take().unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let typist = std::thread::spawn(move || {
+        let mut keys = keys;
+        while stopped.recv_timeout(std::time::Duration::from_millis(10)).is_err() {
+            keys.write_all(b": < /dev/null\n").unwrap();
+        }
+    });
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&first["pid"], &first["path"]), (&shell.id().into(), &"/dev/null".into()));
+    stop.send(()).unwrap();
+    typist.join().unwrap();
+    kill(Pid::from_raw(i32::try_from(capture.id()).unwrap()), Signal::SIGTERM).unwrap();
+    for line in lines {
+        let open: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(open["pid"], shell.id());
+    }
+    let mut stderr = String::new();
+    capture.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let ended = Ended { code: capture.wait().unwrap().code(), stdout: String::new(), stderr };
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [opens, shown, _, lost] = ended.account();
+    assert_eq!(opens, shown + lost);
+    shell.wait().unwrap();
+}
+
+#[test]
+fn hostile_names_reach_no_line_raw() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let name = "evil\x1b[31m\n\u{202e}";
+    for format in ["text", "json", "csv"] {
+        let ended = Ended::of(
+            opentop()
+                .args(["trace", "--format", format, "--", "sh", "-c", ": > \"$1\"", "sh", name])
+                .current_dir(dir.path())
+                .output()
+                .unwrap(),
+        );
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.stdout.contains(['\x1b', '\u{202e}']), "{ended:?}");
+        assert!(ended.stdout.contains("x1b[31m"), "{ended:?}");
+    }
+}
+
+#[test]
+fn under_sudo_files_and_the_command_belong_to_the_caller() {
+    require_live!();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
+    let file = dir.path().join("opens.json");
+    let ended = Ended::of(
+        opentop()
+            .args(["trace", "--format", "json", "-o"])
+            .arg(&file)
+            .args(["--", "sh", "-c", "id -u; id -g; id -G; echo $HOME $USER $LOGNAME"])
+            .envs([("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("SUDO_USER", "nobody")])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.starts_with("65534\n65534\n65534\n/nonexistent nobody nobody\n"), "{ended:?}");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&file).unwrap());
+    assert_eq!(owner, 65_534);
+    assert!(!std::fs::read(&file).unwrap().is_empty());
+}
