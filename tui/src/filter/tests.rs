@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::RecordBuilder;
 
-mod reference;
+pub(super) mod reference;
 
 /// Users and cgroups that are the same on every machine.
 pub(super) struct Fixed;
