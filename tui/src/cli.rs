@@ -49,6 +49,9 @@ pub struct Cli {
     /// What to do instead of the dashboard.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// What to show, of the dashboard.
+    #[command(flatten)]
+    pub display: DisplayArgs,
     /// What to capture, of the dashboard.
     #[command(flatten)]
     pub capture: CaptureArgs,
@@ -60,6 +63,13 @@ pub enum Command {
     /// One line for each open: text, JSON or CSV
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// What this kernel and these privileges allow, and the exact command for what they don't
+    #[command(after_help = "Exit codes: 0 opentop can run here · 69 this kernel can't · 77 not permitted")]
+    Doctor {
+        /// The report's format
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        format: ReportFormat,
+    },
     /// Write completions for a shell to stdout
     #[command(after_help = "Example:\n  opentop completions bash > ~/.local/share/bash-completion/completions/opentop")]
     Completions {
@@ -69,6 +79,24 @@ pub enum Command {
     /// Write the manual page to stdout, for `man -l`
     #[command(after_help = "Example:\n  opentop man | man -l -")]
     Man,
+}
+
+/// `doctor --format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// What of the capture to show.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DisplayArgs {
+    /// Show only opens that match, as in 'comm:nginx err:ENOENT' or 'path:/etc/** !pid:1'; the rest is counted
+    #[arg(short, long, value_name = "EXPR", help_heading = "Display")]
+    pub filter: Option<String>,
 }
 
 /// What to capture: the same in every mode.
@@ -117,6 +145,10 @@ pub struct TraceArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
+    /// What to show.
+    #[command(flatten)]
+    pub display: DisplayArgs,
+
     /// What to capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
@@ -163,7 +195,7 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let cmd = match &cli.command {
         None => Some(&cli.capture.cmd),
         Some(Command::Trace(trace)) => Some(&trace.capture.cmd),
-        Some(Command::Completions { .. } | Command::Man) => None,
+        Some(Command::Doctor { .. } | Command::Completions { .. } | Command::Man) => None,
     };
     // clap takes a `--` with nothing behind it for no command at all: the person who typed it wanted one.
     if cmd.is_some_and(Vec::is_empty) && args.last().is_some_and(|last| last == "--") {

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use opentop::{
-    cli::{self, Cli, Command, TraceArgs},
+    cli::{self, Cli, Command, ReportFormat, TraceArgs},
+    doctor,
     error::Error,
     run,
 };
@@ -22,8 +23,17 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
     match cli.command {
-        None => run::trace(&TraceArgs { capture: cli.capture, ..TraceArgs::default() }, typed),
+        None => run::trace(&TraceArgs { display: cli.display, capture: cli.capture, ..TraceArgs::default() }, typed),
         Some(Command::Trace(args)) => run::trace(&args, typed),
+        Some(Command::Doctor { format }) => {
+            let facts = doctor::gather(typed);
+            let report = match format {
+                ReportFormat::Text => doctor::report::text(&facts),
+                ReportFormat::Json => doctor::report::json(&facts),
+            };
+            print(report.as_bytes())?;
+            Ok(doctor::checks::verdict(&facts).map_or_else(|error| error.exit_code(), |_| ExitCode::SUCCESS))
+        }
         Some(Command::Completions { shell }) => print(&cli::completions(shell)),
         Some(Command::Man) => print(&cli::man().map_err(|e| Error::failed(format!("no manual page: {e}")))?),
     }

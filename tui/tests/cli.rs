@@ -1,5 +1,7 @@
 //! The real binary, as a person meets it before anything is captured: usage, refusals, help.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
+
 mod common;
 
 use std::process::Command;
@@ -79,6 +81,25 @@ fn without_privileges_it_says_which_are_missing_and_both_ways_out() {
     assert!(ended.stderr.contains("sudo "), "{ended:?}");
     assert!(ended.stderr.contains("trace -x -- true"), "the actual arguments: {ended:?}");
     assert!(ended.stderr.contains("sudo setcap cap_bpf,cap_perfmon,cap_dac_read_search=ep"), "{ended:?}");
+}
+
+#[test]
+fn a_filter_that_cannot_be_understood_is_shown_with_a_caret() {
+    let ended = run(["trace", "-f", "comm:nginx (uid>", "--", "true"]);
+    refused(&ended, 2, "--filter cannot be understood");
+    assert!(ended.stderr.lines().any(|line| line.trim_start().starts_with('^')), "{ended:?}");
+}
+
+#[test]
+fn the_doctor_explains_every_lack_and_agrees_with_a_run() {
+    let doctor = run(["doctor"]);
+    let trace = run(["trace", "--", "true"]);
+    assert_eq!(doctor.code, trace.code, "{doctor:?} {trace:?}");
+    for name in ["kernel", "BTF", "kprobe", "fentry", "tracepoint", "tracefs", "ring buffer", "CAP_BPF", "terminal"] {
+        assert!(doctor.stdout.lines().any(|line| line.contains(name)), "{name} is not in {doctor:?}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&run(["doctor", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json["can_run"], trace.code == Some(0));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     cli::TraceArgs,
-    error::Error,
+    error::{Error, Kind},
+    filter::Filter,
     headless,
     source::{Batch, Input},
 };
@@ -26,12 +27,14 @@ const FULL: usize = 256 << 10;
 /// # Errors
 /// Whatever keeps it from starting or from writing.
 pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
+    let filter = filter(args.display.filter.as_deref())?;
     let invoker = user::invoker();
     let output = Output::open(args.output.as_deref(), invoker.as_ref())?;
     let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker };
     let mut capture = Capture::start(plan)?;
     let mut lines = Lines {
         writer: headless::Writer::new(args.format, &capture.session),
+        filter,
         buffer: Vec::with_capacity(2 * FULL),
         output,
         account: Account::default(),
@@ -44,9 +47,19 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
     }
 }
 
+/// The display filter of `-f`.
+pub(super) fn filter(text: Option<&str>) -> Result<Option<Filter>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    Filter::parse(text)
+        .map(Some)
+        .map_err(|e| Error::new(Kind::Usage, format!("--filter cannot be understood:\n{}", e.pointing(text))))
+}
+
 /// Opens on their way to the output.
 struct Lines {
     writer: headless::Writer,
+    /// The display filter; `None` shows all.
+    filter: Option<Filter>,
     buffer: Vec<u8>,
     output: Output,
     account: Account,
@@ -81,6 +94,9 @@ impl Lines {
     fn batch(&mut self, batch: &Batch) {
         for event in batch.events() {
             match event {
+                Ok(event) if self.filter.as_ref().is_some_and(|filter| !filter.matches(&event)) => {
+                    self.account.filtered += 1;
+                }
                 Ok(event) => {
                     self.writer.event(&mut self.buffer, &event);
                     self.account.shown += 1;
