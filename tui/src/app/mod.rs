@@ -1,1 +1,307 @@
-//! (in the making)
+//! The state of the dashboard, and what happens to it: a message comes in, [`update`] changes the state and answers
+//! with what is to be done outside. Pure: no clock, no input or output, no drawing.
+
+pub mod keys;
+pub mod layout;
+pub mod prompt;
+mod update;
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyEvent, MouseEvent};
+use probe_common::ProcessKey;
+use rustc_hash::FxHashMap;
+
+use crate::filter::Filter;
+use crate::model::order::{Column, Sort};
+use crate::model::{Model, Options};
+use crate::session::Session;
+use crate::source::Input;
+
+use keys::Keymap;
+use prompt::Prompt;
+pub use update::update;
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A key went down.
+    Key(KeyEvent),
+    /// The mouse did something.
+    Mouse(MouseEvent),
+    /// The screen has another size: columns, rows.
+    Resize(u16, u16),
+    /// Something came from the source.
+    Input(Input),
+    /// Time passed: boot clock, ns.
+    Tick(u64),
+    /// Names of users became known; `None` where a uid has no name.
+    Users(Vec<(u32, Option<String>)>),
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// End.
+    Quit,
+    /// Give the terminal to the shell until it brings us back.
+    Suspend,
+    /// Draw every cell anew: something else wrote to the terminal.
+    Repaint,
+    /// Find the names of these users.
+    NameUsers(Vec<u32>),
+}
+
+/// The answer to a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether the screen may look different now.
+    pub changed: bool,
+    /// What is to be done, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// The views, by their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    /// Processes and opens.
+    Live,
+}
+
+impl Tab {
+    /// All, in their order.
+    pub const ALL: [Self; 1] = [Self::Live];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "Live",
+        }
+    }
+}
+
+/// The panes of the first view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pane {
+    /// The process table.
+    Processes,
+    /// The list of opens.
+    Opens,
+}
+
+/// Who gets the keys.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The screen.
+    Normal,
+    /// A line to type in.
+    Prompt(Box<Prompt>),
+    /// The help, scrolled by so many lines.
+    Help(u16),
+}
+
+/// How it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The colours by name.
+    pub theme: crate::view::theme::Name,
+    /// How many colours the terminal has.
+    pub colors: crate::view::theme::Colors,
+    /// Only ASCII for borders and bars.
+    pub ascii: bool,
+}
+
+/// The process table's place on the screen.
+#[derive(Clone, Debug)]
+pub struct ProcessList {
+    /// Its order.
+    pub sort: Sort,
+    /// The selected process; `None` stands for whichever is first.
+    pub selected: Option<ProcessKey>,
+    /// Indices of the processes from the first on, as far as they are needed.
+    pub rows: Vec<u32>,
+    /// How many there are in all.
+    pub total: usize,
+    /// Rows above the first visible one.
+    pub offset: usize,
+    /// The selected row.
+    pub cursor: usize,
+    stale: bool,
+    samples: u64,
+}
+
+/// The place in the list of opens.
+#[derive(Clone, Debug, Default)]
+pub struct OpenList {
+    /// The selected open; `None` while following the newest.
+    pub selected: Option<u64>,
+    /// The row of the list that is the first visible one.
+    pub offset: usize,
+    /// The selected row.
+    pub cursor: Option<usize>,
+    /// The open in the first visible row while not following: it stays there.
+    top: u64,
+}
+
+/// A frozen picture.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// What was there.
+    pub model: Box<Model>,
+    /// When it froze, boot clock, ns.
+    pub at_ns: u64,
+}
+
+/// What the dashboard starts with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the model is bounded.
+    pub model: Options,
+    /// How it looks.
+    pub look: Look,
+    /// Whether opens come from the kernel now: then time passes by the clock, else by what comes.
+    pub live: bool,
+    /// For times of day.
+    pub time_zone: jiff::tz::TimeZone,
+    /// Display filter at the start.
+    pub filter: Option<Filter>,
+}
+
+/// The whole state.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The session's unchanging facts.
+    pub session: Session,
+    /// What it started with; the look may change.
+    pub settings: Settings,
+    /// What goes on, shown or not.
+    pub live: Model,
+    /// The picture that is shown instead while paused.
+    pub frozen: Option<Frozen>,
+    /// Names of users.
+    pub users: FxHashMap<u32, String>,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The view.
+    pub tab: Tab,
+    /// The pane with the keys.
+    pub pane: Pane,
+    /// The process table.
+    pub processes: ProcessList,
+    /// The list of opens.
+    pub opens: OpenList,
+    /// Who gets the keys.
+    pub mode: Mode,
+    /// What is searched for.
+    pub search: String,
+    /// Share of the processes' pane, percent.
+    pub split: u16,
+    /// A sentence for the person, in the footer until the next key.
+    pub notice: Option<String>,
+    /// Keys.
+    pub keymap: Keymap,
+    lines: Vec<String>,
+    clock_s: u64,
+}
+
+/// The last line of every mode: `opens = shown + filtered + lost`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Opens generated.
+    pub opens: u64,
+    /// Shown.
+    pub shown: u64,
+    /// Decoded, but not matching the display filter when they came.
+    pub filtered: u64,
+    /// Lost on the way.
+    pub lost: u64,
+}
+
+impl App {
+    /// A dashboard of a session.
+    #[must_use]
+    pub fn new(session: Session, settings: Settings) -> Self {
+        let mut live = Model::new(settings.model);
+        if let Some(filter) = &settings.filter {
+            live.set_filter(Some(Arc::new(filter.clone())));
+        }
+        Self {
+            session,
+            live,
+            settings,
+            frozen: None,
+            users: FxHashMap::default(),
+            size: (0, 0),
+            tab: Tab::Live,
+            pane: Pane::Processes,
+            processes: ProcessList {
+                sort: Sort { column: Column::Rate, reversed: false },
+                selected: None,
+                rows: Vec::new(),
+                total: 0,
+                offset: 0,
+                cursor: 0,
+                stale: true,
+                samples: 0,
+            },
+            opens: OpenList::default(),
+            mode: Mode::Normal,
+            search: String::new(),
+            split: 45,
+            notice: None,
+            keymap: Keymap::default(),
+            lines: Vec::new(),
+            clock_s: 0,
+        }
+    }
+
+    /// The model that is on the screen.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        self.frozen.as_ref().map_or(&self.live, |f| &f.model)
+    }
+
+    /// Opens that came since the pause.
+    #[must_use]
+    pub fn meanwhile(&self) -> Option<u64> {
+        Some(self.live.opens().saturating_sub(self.frozen.as_ref()?.model.opens()))
+    }
+
+    /// The display filter in force.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Arc<Filter>> {
+        self.live.listing.filter()
+    }
+
+    /// A user's name, or the number.
+    #[must_use]
+    pub fn user(&self, uid: u32) -> String {
+        self.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+    }
+
+    /// Time that the session has run, seconds.
+    #[must_use]
+    pub fn elapsed_s(&self) -> u64 {
+        self.live.now_ns.saturating_sub(self.session.start_ns) / 1_000_000_000
+    }
+
+    /// Whether older opens are still being examined by a new filter: more messages should come soon.
+    #[must_use]
+    pub fn is_examining(&self) -> bool {
+        self.live.listing.is_examining(&self.live.history)
+            || self.frozen.as_ref().is_some_and(|f| f.model.listing.is_examining(&f.model.history))
+    }
+
+    /// The account, as things are.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        let model = &self.live;
+        let lost = model.lost();
+        let decoded = model.shown + model.filtered;
+        Account { opens: model.totals.opens.max(decoded + lost), shown: model.shown, filtered: model.filtered, lost }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,1 +1,63 @@
-//! (in the making)
+//! Draws the state: `&App` in, cells out, one file per region of the screen. Changes nothing, reads no clock.
+//!
+//! Only rows that are visible are built. Every byte from outside passes [`crate::escape`] before it becomes a cell.
+
+mod footer;
+mod frame;
+mod header;
+mod help;
+mod opens;
+pub mod processes;
+mod prompt;
+mod tabs;
+pub mod text;
+pub mod theme;
+
+use ratatui::buffer::Buffer;
+
+use crate::app::layout::{MIN_HEIGHT, MIN_WIDTH, regions};
+use crate::app::{App, Mode};
+use theme::Theme;
+
+/// Draws the screen into an empty buffer of its size.
+pub fn draw(app: &App, buf: &mut Buffer) {
+    let look = app.settings.look;
+    let theme = Theme::new(look.theme, look.colors);
+    let Some(at) = regions(app) else {
+        return too_small(app, &theme, buf);
+    };
+    // The buffer of a screen that has just changed its size may still be of the old one.
+    if *buf.area() != at.screen {
+        return;
+    }
+    header::draw(app, &theme, at.header, buf);
+    tabs::draw(app, &theme, at.tabs, buf);
+    frame::panes(buf, &at, theme.faint(), look.ascii);
+    processes::draw(app, &theme, at.processes, buf);
+    opens::draw(app, &theme, at.opens, buf);
+    footer::draw(app, &theme, at.footer, buf);
+    match &app.mode {
+        Mode::Normal => {}
+        Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, buf),
+        Mode::Help(offset) => help::draw(app, *offset, &theme, at.body, buf),
+    }
+}
+
+fn too_small(app: &App, theme: &Theme, buf: &mut Buffer) {
+    let area = *buf.area();
+    let (width, height) = app.size;
+    let lines = [
+        format!("opentop needs {MIN_WIDTH}×{MIN_HEIGHT}"),
+        format!("this is {width}×{height}"),
+        "q quits".to_owned(),
+    ];
+    let top = area.height.saturating_sub(3) / 2;
+    for (y, line) in (top..area.height).zip(&lines) {
+        let columns = u16::try_from(text::width(line)).unwrap_or(u16::MAX);
+        let x = area.width.saturating_sub(columns) / 2;
+        text::put(buf, x, y, area.width - x, line, theme.text());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The one table of keys: it drives what a key does, the help screen and the footer.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use rustc_hash::FxHashMap;
+
+/// What a key can do on the main screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // Each is explained, to users, by its row in the table.
+pub enum Action {
+    Help,
+    Filter,
+    Search,
+    SearchNext,
+    SearchPrevious,
+    Pause,
+    Sort,
+    SortNext,
+    SortPrevious,
+    SortReverse,
+    Follow,
+    NextPane,
+    PreviousPane,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    Back,
+    Reset,
+    GrowSplit,
+    ShrinkSplit,
+    Theme,
+    Redraw,
+    Suspend,
+    Quit,
+}
+
+/// The part of the help screen a key stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Getting about.
+    Move,
+    /// Choosing what is seen.
+    Find,
+    /// The screen itself.
+    Screen,
+}
+
+impl Group {
+    /// All of them, in the order of the help screen.
+    pub const ALL: [Self; 3] = [Self::Move, Self::Find, Self::Screen];
+
+    /// Its heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Move => "Move",
+            Self::Find => "Find and filter",
+            Self::Screen => "Screen",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// What it does.
+    pub action: Action,
+    /// The keys for it, the best to remember first.
+    pub keys: &'static [&'static str],
+    /// A word for the footer.
+    pub word: &'static str,
+    /// A sentence for the help screen.
+    pub help: &'static str,
+    /// Where on the help screen.
+    pub group: Group,
+    /// Place in the footer, from the left; 0 when it is not there.
+    pub footer: u8,
+}
+
+const fn row(
+    action: Action,
+    keys: &'static [&'static str],
+    word: &'static str,
+    help: &'static str,
+    group: Group,
+    footer: u8,
+) -> Binding {
+    Binding { action, keys, word, help, group, footer }
+}
+
+/// Every key of the main screens.
+pub static BINDINGS: &[Binding] = &[
+    row(Action::Up, &["Up", "k"], "up", "one row up; the list stops following", Group::Move, 0),
+    row(Action::Down, &["Down", "j"], "down", "one row down", Group::Move, 0),
+    row(Action::PageUp, &["PgUp", "Ctrl-b"], "page up", "a page up", Group::Move, 0),
+    row(Action::PageDown, &["PgDn", "Ctrl-f"], "page down", "a page down", Group::Move, 0),
+    row(Action::Top, &["Home", "g"], "top", "to the first row", Group::Move, 0),
+    row(Action::Bottom, &["End", "G"], "bottom", "to the last row", Group::Move, 0),
+    row(Action::NextPane, &["Tab"], "pane", "to the other pane", Group::Move, 5),
+    row(Action::PreviousPane, &["Shift-Tab"], "pane", "to the other pane, backwards", Group::Move, 0),
+    row(Action::Follow, &["F"], "follow", "follow the newest opens, or the selected process", Group::Move, 6),
+    row(Action::Filter, &["/", "F4"], "filter", "show only what matches, as you type", Group::Find, 2),
+    row(Action::Search, &["F3", "Ctrl-s"], "search", "jump to the next row that contains a word", Group::Find, 0),
+    row(Action::SearchNext, &["n"], "next", "the next row found", Group::Find, 0),
+    row(Action::SearchPrevious, &["N"], "previous", "the previous row found", Group::Find, 0),
+    row(Action::Back, &["Esc", "Backspace"], "back", "back out: of the selection, then of the filter", Group::Find, 0),
+    row(Action::Reset, &["Ctrl-r"], "reset", "drop filter, search, selection and pause", Group::Find, 0),
+    row(Action::Pause, &["Space", "p"], "pause", "freeze the picture; counting goes on", Group::Screen, 3),
+    row(Action::Sort, &["s", "F6"], "sort", "sort the processes by the next column", Group::Screen, 4),
+    row(Action::SortPrevious, &["<", ","], "sort left", "sort by the column to the left", Group::Screen, 0),
+    row(Action::SortNext, &[">", "."], "sort right", "sort by the column to the right", Group::Screen, 0),
+    row(Action::SortReverse, &["I", "R"], "reverse", "reverse the order", Group::Screen, 0),
+    row(Action::GrowSplit, &["+", "="], "grow", "more room for the processes", Group::Screen, 0),
+    row(Action::ShrinkSplit, &["-"], "shrink", "more room for the opens", Group::Screen, 0),
+    row(Action::Theme, &["T"], "theme", "the next colour theme", Group::Screen, 0),
+    row(Action::Redraw, &["Ctrl-l"], "redraw", "draw the whole screen anew", Group::Screen, 0),
+    row(Action::Help, &["?", "F1", "h"], "help", "this help", Group::Screen, 1),
+    row(Action::Suspend, &["Ctrl-z"], "suspend", "to the shell; fg comes back", Group::Screen, 0),
+    row(Action::Quit, &["q", "F10", "Ctrl-c"], "quit", "end opentop", Group::Screen, 9),
+];
+
+/// The keys of the line in which a filter or a search is typed: key, and what it does.
+pub static PROMPT_KEYS: &[(&str, &str)] = &[
+    ("Enter", "keep"),
+    ("Esc", "undo"),
+    ("Up", "older"),
+    ("Down", "newer"),
+    ("Ctrl-u", "clear"),
+    ("Ctrl-w", "clear word"),
+];
+
+/// One key as it is looked up: a code with Ctrl and Alt; Shift is in the character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    code: KeyCode,
+    modifiers: KeyModifiers,
+}
+
+impl From<KeyEvent> for Key {
+    fn from(event: KeyEvent) -> Self {
+        let mut modifiers = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let code = match event.code {
+            // Terminals send Ctrl-H for Backspace, or the other way round.
+            KeyCode::Char('h') if modifiers == KeyModifiers::CONTROL => {
+                modifiers = KeyModifiers::NONE;
+                KeyCode::Backspace
+            }
+            KeyCode::Char(c) if modifiers.contains(KeyModifiers::CONTROL) => KeyCode::Char(c.to_ascii_lowercase()),
+            code => code,
+        };
+        Self { code, modifiers }
+    }
+}
+
+impl Key {
+    /// From how the table writes it: "q", "Space", "Ctrl-c", "Alt-x", "F10", "`PgUp`".
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(rest) = text.strip_prefix("Ctrl-") {
+            return Self::parse(rest).map(|k| Self { modifiers: k.modifiers | KeyModifiers::CONTROL, ..k });
+        }
+        if let Some(rest) = text.strip_prefix("Alt-") {
+            return Self::parse(rest).map(|k| Self { modifiers: k.modifiers | KeyModifiers::ALT, ..k });
+        }
+        let code = match text {
+            "Space" => KeyCode::Char(' '),
+            "Enter" => KeyCode::Enter,
+            "Esc" => KeyCode::Esc,
+            "Tab" => KeyCode::Tab,
+            "Shift-Tab" => KeyCode::BackTab,
+            "Backspace" => KeyCode::Backspace,
+            "Del" => KeyCode::Delete,
+            "Ins" => KeyCode::Insert,
+            "Up" => KeyCode::Up,
+            "Down" => KeyCode::Down,
+            "Left" => KeyCode::Left,
+            "Right" => KeyCode::Right,
+            "PgUp" => KeyCode::PageUp,
+            "PgDn" => KeyCode::PageDown,
+            "Home" => KeyCode::Home,
+            "End" => KeyCode::End,
+            _ => {
+                let mut chars = text.chars();
+                match (chars.next()?, chars.as_str()) {
+                    (c, "") => KeyCode::Char(c),
+                    ('F', number) => KeyCode::F(number.parse().ok().filter(|n| (1..=12).contains(n))?),
+                    _ => return None,
+                }
+            }
+        };
+        Some(Self { code, modifiers: KeyModifiers::NONE })
+    }
+}
+
+/// Which key does what.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    actions: FxHashMap<Key, Action>,
+}
+
+impl Default for Keymap {
+    fn default() -> Self {
+        let rows = BINDINGS.iter().flat_map(|b| b.keys.iter().map(|k| (*k, b.action)));
+        Self { actions: rows.filter_map(|(key, action)| Some((Key::parse(key)?, action))).collect() }
+    }
+}
+
+impl Keymap {
+    /// What a key does.
+    #[must_use]
+    pub fn action(&self, event: KeyEvent) -> Option<Action> {
+        self.actions.get(&Key::from(event)).copied()
+    }
+}
+
+/// The rows of the footer, from the left.
+pub fn footer() -> impl Iterator<Item = &'static Binding> {
+    let mut rows: Vec<_> = BINDINGS.iter().filter(|b| b.footer > 0).collect();
+    rows.sort_by_key(|b| b.footer);
+    rows.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_in_the_table_is_a_key_and_stands_there_once() {
+        let mut seen = FxHashMap::default();
+        for binding in BINDINGS {
+            assert!(!binding.keys.is_empty(), "{:?} has no key", binding.action);
+            for text in binding.keys {
+                let key = Key::parse(text).unwrap_or_else(|| panic!("{text} is no key"));
+                assert_eq!(seen.insert(key, binding.action), None, "{text} stands there twice");
+            }
+        }
+    }
+
+    #[test]
+    fn every_action_stands_in_the_table_once_and_is_explained() {
+        let mut seen = rustc_hash::FxHashSet::default();
+        for binding in BINDINGS {
+            assert!(seen.insert(binding.action), "{:?} stands there twice", binding.action);
+            assert!(!binding.word.is_empty() && !binding.help.is_empty());
+        }
+        // `Quit` is the last of the enumeration.
+        assert_eq!(seen.len(), Action::Quit as usize + 1, "an action has no key");
+    }
+
+    #[test]
+    fn places_in_the_footer_are_not_shared() {
+        let mut places: Vec<_> = footer().map(|b| b.footer).collect();
+        let all = places.len();
+        places.dedup();
+        assert_eq!(places.len(), all);
+    }
+}

@@ -1,0 +1,130 @@
+//! Where the regions of the screen are, at a given size: the view draws by it, and the mouse and the paging keys
+//! are understood by it.
+
+use ratatui::layout::Rect;
+
+use super::{App, Mode, Pane};
+
+/// Smallest size with a useful screen.
+pub const MIN_WIDTH: u16 = 60;
+/// See [`MIN_WIDTH`].
+pub const MIN_HEIGHT: u16 = 12;
+
+/// From this width on the panes stand side by side.
+const SIDE_BY_SIDE: u16 = 170;
+
+/// A framed list: border, column heads, rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListArea {
+    /// With its border.
+    pub outer: Rect,
+    /// The column heads.
+    pub head: Rect,
+    /// The rows.
+    pub rows: Rect,
+}
+
+impl ListArea {
+    fn new(outer: Rect, bottom_border: bool) -> Self {
+        let inner = Rect {
+            x: outer.x.saturating_add(1),
+            y: outer.y.saturating_add(1),
+            width: outer.width.saturating_sub(2),
+            height: outer.height.saturating_sub(1 + u16::from(bottom_border)),
+        };
+        let head = Rect { height: inner.height.min(1), ..inner };
+        let rows = Rect { y: inner.y + head.height, height: inner.height - head.height, ..inner };
+        Self { outer, head, rows }
+    }
+}
+
+/// How the body is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    /// Processes above opens.
+    Stacked,
+    /// Processes left of opens.
+    SideBySide,
+}
+
+/// The regions. Those that do not fit are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regions {
+    /// The whole screen.
+    pub screen: Rect,
+    /// One line.
+    pub header: Rect,
+    /// One line.
+    pub tabs: Rect,
+    /// Between tabs and footer.
+    pub body: Rect,
+    /// The process table.
+    pub processes: ListArea,
+    /// The list of opens.
+    pub opens: ListArea,
+    /// How these two stand.
+    pub arrangement: Arrangement,
+    /// The line to type in, and what is said about it below: two lines, when it is there.
+    pub prompt: Rect,
+    /// One line.
+    pub footer: Rect,
+}
+
+/// The regions of the screen as it is.
+#[must_use]
+pub fn regions(app: &App) -> Option<Regions> {
+    let (width, height) = app.size;
+    if width < MIN_WIDTH || height < MIN_HEIGHT {
+        return None;
+    }
+    let screen = Rect::new(0, 0, width, height);
+    let line = |y| Rect::new(0, y, width, 1);
+    let prompt = if matches!(app.mode, Mode::Prompt(_)) { 2 } else { 0 };
+    let body = Rect::new(0, 2, width, height - 3 - prompt);
+    let arrangement = if width >= SIDE_BY_SIDE { Arrangement::SideBySide } else { Arrangement::Stacked };
+    let (processes, opens) = match arrangement {
+        Arrangement::Stacked => {
+            // The frames share a line. Either pane keeps its border, heads and a row.
+            let first = share(body.height, app.split, 4);
+            let top = Rect { height: first, ..body };
+            let bottom = Rect { y: body.y + first, height: body.height - first, ..body };
+            (ListArea::new(top, false), ListArea::new(bottom, true))
+        }
+        Arrangement::SideBySide => {
+            let first = share(body.width, app.split, 30);
+            // The frames share a column.
+            let left = Rect { width: first, ..body };
+            let right = Rect { x: first - 1, width: body.width - first + 1, ..body };
+            (ListArea::new(left, true), ListArea::new(right, true))
+        }
+    };
+    Some(Regions {
+        screen,
+        header: line(0),
+        tabs: line(1),
+        body,
+        processes,
+        opens,
+        arrangement,
+        prompt: Rect::new(0, height - 1 - prompt, width, prompt),
+        footer: line(height - 1),
+    })
+}
+
+impl Regions {
+    /// The list of a pane.
+    #[must_use]
+    pub fn list(&self, pane: Pane) -> ListArea {
+        match pane {
+            Pane::Processes => self.processes,
+            Pane::Opens => self.opens,
+        }
+    }
+}
+
+/// `percent` of `all`, with at least `least` for either side.
+fn share(all: u16, percent: u16, least: u16) -> u16 {
+    let part = u32::from(all) * u32::from(percent) / 100;
+    let part = u16::try_from(part).unwrap_or(all);
+    part.min(all.saturating_sub(least)).max(least.min(all / 2))
+}

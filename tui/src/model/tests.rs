@@ -1,0 +1,124 @@
+use super::*;
+use crate::event::RecordBuilder;
+use probe_common::{ProcessCounts, ProcessKey};
+
+fn batch(records: &[RecordBuilder]) -> Batch {
+    let mut batch = Batch::default();
+    for record in records {
+        batch.push(&record.build());
+    }
+    batch
+}
+
+fn counts(opens: u64, failed: u64, exited: bool) -> ProcessCounts {
+    let mut counts: ProcessCounts = bytemuck::Zeroable::zeroed();
+    (counts.opens, counts.failed, counts.exited) = (opens, failed, u32::from(exited));
+    counts
+}
+
+fn reading(at_ns: u64, opens: u64, processes: Vec<(ProcessKey, ProcessCounts)>) -> Counters {
+    Counters { at_ns, totals: Totals { opens, ..Totals::default() }, processes, ..Counters::default() }
+}
+
+fn key(tgid: u32) -> ProcessKey {
+    ProcessKey { start_ns: 1, tgid, reserved: 0 }
+}
+
+const S: u64 = 1_000_000_000;
+
+#[test]
+fn the_kernels_counts_stand_even_where_the_ring_lost_records() {
+    let mut model = Model::new(Options::default());
+    model.batch(&batch(&[RecordBuilder::new(7, "sh", "/a")]));
+    assert_eq!(model.processes.by_key(&key(7)).unwrap().opens(), 1);
+    model.counters(&reading(S, 1000, vec![(key(7), counts(1000, 10, false))]));
+    let process = model.processes.by_key(&key(7)).unwrap();
+    assert_eq!((process.opens(), process.failed(), model.opens()), (1000, 10, 1000));
+}
+
+#[test]
+fn a_rate_is_the_opens_between_two_readings() {
+    let mut model = Model::new(Options::default());
+    model.counters(&reading(S, 0, vec![]));
+    model.counters(&reading(2 * S, 300, vec![(key(7), counts(300, 0, false))]));
+    assert_eq!(model.processes.by_key(&key(7)).unwrap().rate.per_second(), 300.0);
+    assert_eq!(model.rate.per_second(), 300.0);
+}
+
+#[test]
+fn an_exited_process_stays_for_a_while_then_only_its_sum_does() {
+    let mut model = Model::new(Options::default());
+    model.counters(&reading(S, 0, vec![]));
+    model.counters(&reading(2 * S, 5, vec![(key(7), counts(5, 2, true))]));
+    model.counters(&reading(30 * S, 5, vec![]));
+    assert_eq!(model.processes.by_key(&key(7)).unwrap().exited_ns, Some(2 * S));
+    model.counters(&reading(90 * S, 5, vec![]));
+    assert!(model.processes.is_empty());
+    let retired = model.processes.retired();
+    assert_eq!((retired.processes, retired.opens, retired.failed), (1, 5, 2));
+}
+
+#[test]
+fn the_process_table_is_bounded_and_its_total_stays_exact() {
+    let mut model = Model::new(Options::default());
+    let all = processes::MAX_PROCESSES as u32 + 5000;
+    for chunk in 0..=all / 1000 {
+        let rows = (chunk * 1000..((chunk + 1) * 1000).min(all)).map(|i| (key(i), counts(2, 1, i % 3 == 0))).collect();
+        model.counters(&reading(S + u64::from(chunk), 0, rows));
+    }
+    assert!(model.processes.len() <= processes::MAX_PROCESSES);
+    let kept: u64 = model.processes.iter().map(|(_, p)| p.opens()).sum();
+    assert_eq!(kept + model.processes.retired().opens, 2 * u64::from(all));
+}
+
+#[test]
+fn the_last_path_of_a_process_outlives_its_record() {
+    let mut model =
+        Model::new(Options { history: Limits { events: 2, bytes: 1 << 20 }, ..Options::default() });
+    model.batch(&batch(&[RecordBuilder::new(7, "sh", "old").dir("/home/u")]));
+    model.batch(&batch(&[RecordBuilder::new(8, "x", "/b"), RecordBuilder::new(8, "x", "/c")]));
+    let process = model.processes.by_key(&key(7)).unwrap();
+    assert_eq!(process.last_seq(), None);
+    assert_eq!(process.kept_path(), b"/home/u/old");
+}
+
+#[test]
+fn bad_bytes_are_counted_not_obeyed() {
+    let mut model = Model::new(Options::default());
+    let mut batch = batch(&[RecordBuilder::new(7, "sh", "/a")]);
+    batch.push(b"garbage");
+    model.batch(&batch);
+    assert_eq!((model.shown, model.undecodable, model.lost()), (1, 1, 1));
+}
+
+#[test]
+fn a_filter_finds_what_is_already_here_newest_first_and_what_comes_later() {
+    let mut model = Model::new(Options::default());
+    let name = |i: usize| if i.is_multiple_of(10) { "/etc/hit" } else { "/usr/miss" };
+    let records: Vec<_> = (0..100).map(|i| RecordBuilder::new(7, "sh", name(i))).collect();
+    model.batch(&batch(&records));
+    model.set_filter(Some(Arc::new(Filter::parse("hit").unwrap())));
+    assert!(model.examine(15), "more is left");
+    assert_eq!(model.listing.len(&model.history), 1);
+    assert_eq!(model.listing.seq(&model.history, 0), Some(90));
+    assert!(!model.examine(1000));
+    assert_eq!(model.listing.len(&model.history), 10);
+    model.batch(&batch(&records));
+    assert_eq!(model.listing.len(&model.history), 20);
+    assert_eq!((model.shown, model.filtered), (110, 90));
+    let process = model.processes.by_key(&key(7)).unwrap();
+    assert_eq!(model.processes.matched(process), 20);
+    model.set_filter(None);
+    assert_eq!(model.listing.len(&model.history), 200);
+}
+
+#[test]
+fn only_the_first_rows_are_sorted_and_they_are_the_right_ones() {
+    let mut model = Model::new(Options::default());
+    let rows = (0..500).map(|i| (key(i), counts(u64::from(i * 7919 % 500), 0, false))).collect();
+    model.counters(&reading(S, 0, rows));
+    let sort = order::Sort { column: order::Column::Opens, reversed: false };
+    let (first, all) = order::first(&model.processes, sort, 3, |_| true, |uid| uid.to_string());
+    let opens: Vec<_> = first.iter().map(|i| model.processes.get(*i).unwrap().opens()).collect();
+    assert_eq!((opens, all), (vec![499, 498, 497], 500));
+}

@@ -1,0 +1,79 @@
+//! Keys and mouse, read on a thread of their own.
+//!
+//! crossterm alone spins on a terminal that is gone: its hang-up is watched for here, before crossterm reads.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use crossterm::event::Event;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// What a terminal sends in.
+#[derive(Debug)]
+pub(super) enum Typed {
+    /// A key, the mouse.
+    Event(Event),
+    /// The terminal is gone.
+    Gone,
+}
+
+/// Starts the reader. It ends with the receiver or with the terminal.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn start() -> std::io::Result<Receiver<Typed>> {
+    // More than a person types while a frame is drawn; a paste waits in the terminal.
+    let (to, from) = channel(256);
+    std::thread::Builder::new().name("keyboard".into()).spawn(move || {
+        // crossterm reads standard input where that is a terminal, else the controlling one: the same is watched.
+        let stdin = std::io::stdin();
+        let tty = std::fs::File::open("/dev/tty").ok();
+        let fd = match &tty {
+            Some(tty) if !nix::unistd::isatty(&stdin).unwrap_or(false) => tty.as_fd(),
+            _ => stdin.as_fd(),
+        };
+        read(fd, &to);
+    })?;
+    Ok(from)
+}
+
+fn read(fd: BorrowedFd<'_>, to: &Sender<Typed>) {
+    // So often without a key although the terminal had something to read.
+    let mut empty = 0;
+    loop {
+        let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+        // Now and then it is looked whether anybody still listens.
+        let ready = poll(&mut watched, PollTimeout::from(1000u16));
+        if to.is_closed() {
+            return;
+        }
+        match ready {
+            Err(nix::errno::Errno::EINTR) | Ok(0) => continue,
+            Err(_) => break,
+            Ok(_) => {}
+        }
+        let state = watched.first().and_then(PollFd::revents).unwrap_or(PollFlags::POLLERR);
+        if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+            break;
+        }
+        let mut some = false;
+        while crossterm::event::poll(Duration::ZERO).unwrap_or(false) {
+            let Ok(event) = crossterm::event::read() else { break };
+            some = true;
+            if to.blocking_send(Typed::Event(event)).is_err() {
+                return;
+            }
+        }
+        empty = if some { 0 } else { empty + 1 };
+        // An end of file that is no hang-up, or half a sequence: not worth a whole core.
+        if empty > 10 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if empty > 500 {
+            break;
+        }
+    }
+    // Nobody listening is fine, too.
+    let _ = to.blocking_send(Typed::Gone);
+}

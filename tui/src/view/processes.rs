@@ -1,0 +1,182 @@
+//! The process table: who opens, how often, with what success.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+
+use super::text::{self, put, put_cut, put_path, put_right};
+use super::theme::Theme;
+use super::frame;
+use crate::app::layout::ListArea;
+use crate::app::{App, Pane};
+use crate::escape::escaped;
+use crate::model::order::Column;
+use crate::model::processes::Process;
+use crate::model::rate::SPARK;
+
+/// A column on the screen.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    what: What,
+    x: u16,
+    width: u16,
+}
+
+/// What a column shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Sorted(Column),
+    Spark,
+}
+
+/// Every column: what, its head, its width, whether it stands against the right, and from which width of the pane on
+/// it is there.
+const COLUMNS: [(What, &str, u16, bool, u16); 10] = [
+    (What::Sorted(Column::Pid), "PID", 7, true, 0),
+    (What::Sorted(Column::User), "USER", 9, false, 72),
+    (What::Sorted(Column::Comm), "COMM", 15, false, 0),
+    (What::Sorted(Column::Matched), "MATCH", 7, true, 0),
+    (What::Sorted(Column::Opens), "OPENS", 8, true, 0),
+    (What::Sorted(Column::Rate), "OPENS/s", 8, true, 0),
+    (What::Sorted(Column::Failed), "FAIL%", 6, true, 0),
+    (What::Sorted(Column::P99), "p99", 6, true, 96),
+    (What::Spark, "RATE", SPARK as u16, false, 110),
+    (What::Sorted(Column::Last), "LAST PATH", 0, false, 0),
+];
+
+fn places(app: &App, area: Rect) -> Vec<Place> {
+    let filtered = app.filter().is_some();
+    let mut x = area.x;
+    let mut out = Vec::new();
+    for (what, _, width, _, from) in COLUMNS {
+        if area.width < from || (what == What::Sorted(Column::Matched) && !filtered) {
+            continue;
+        }
+        // The last one takes what is left.
+        let width = if width == 0 { area.right().saturating_sub(x) } else { width };
+        out.push(Place { what, x, width: width.min(area.right().saturating_sub(x)) });
+        x = x.saturating_add(width + 1).min(area.right());
+    }
+    out
+}
+
+/// The column that a click at `x` on the heads means.
+#[must_use]
+pub fn column_at(app: &App, head: Rect, x: u16) -> Option<Column> {
+    let place = places(app, head).into_iter().find(|p| (p.x..=p.x + p.width).contains(&x))?;
+    match place.what {
+        What::Sorted(column) => Some(column),
+        What::Spark => Some(Column::Rate),
+    }
+}
+
+/// Draws it.
+pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
+    let list = &app.processes;
+    let focused = app.pane == Pane::Processes;
+    let title = if focused { theme.accent() } else { theme.text() };
+    let mut left = vec![(" Processes ", title)];
+    let total = format!("{} ", text::thousands(list.total as u64));
+    left.push((&total, theme.dim()));
+    let retired = app.model().processes.retired();
+    let right = format!(" {} ended and retired ", text::thousands(retired.processes));
+    let right = if retired.processes > 0 { vec![(right.as_str(), theme.dim())] } else { vec![] };
+    frame::titles(buf, at.outer, &left, &right);
+    let places = places(app, at.head);
+    heads(app, theme, at.head, &places, buf);
+    let model = app.model();
+    for (row, y) in (list.offset..).zip(at.rows.y..at.rows.bottom()) {
+        let Some(process) = list.rows.get(row).and_then(|index| model.processes.get(*index)) else { break };
+        for place in &places {
+            cell(app, theme, process, *place, y, buf);
+        }
+        if row == list.cursor {
+            buf.set_style(Rect { y, height: 1, ..at.rows }, theme.selected(focused));
+        }
+    }
+    if list.total == 0 && at.rows.height > 0 {
+        let words = if app.filter().is_some() { "no process passes the filter" } else { "waiting for the first open…" };
+        put_cut(buf, at.rows.x + 1, at.rows.y, at.rows.width.saturating_sub(1), words, theme.dim());
+    }
+    frame::thumb(buf, at.rows, list.offset, list.total, theme, app.settings.look.ascii);
+}
+
+fn heads(app: &App, theme: &Theme, area: Rect, places: &[Place], buf: &mut Buffer) {
+    let sort = app.processes.sort;
+    for place in places {
+        let Some((_, head, _, right, _)) = COLUMNS.iter().find(|c| c.0 == place.what) else { continue };
+        let sorted = place.what == What::Sorted(sort.column);
+        let style = if sorted { theme.accent() } else { theme.head() };
+        let arrow = match (sorted, sort.column.descends() != sort.reversed, app.settings.look.ascii) {
+            (false, _, _) => "",
+            (_, true, false) => "▼",
+            (_, false, false) => "▲",
+            (_, true, true) => "v",
+            (_, false, true) => "^",
+        };
+        if *right {
+            put_right(buf, place.x, area.y, place.width, &format!("{head}{arrow}"), style);
+        } else {
+            put(buf, place.x, area.y, place.width, &format!("{head}{arrow}"), style);
+        }
+    }
+}
+
+fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: &mut Buffer) {
+    let Place { what, x, width } = place;
+    let gone = process.exited_ns.is_some();
+    let or_dim = |style| if gone { theme.dim() } else { style };
+    let model = app.model();
+    match what {
+        What::Sorted(Column::Pid) => put_right(buf, x, y, width, &process.key.tgid.to_string(), theme.dim()),
+        What::Sorted(Column::User) => {
+            put_cut(buf, x, y, width, &escaped(app.user(process.uid).as_bytes()), theme.dim());
+        }
+        What::Sorted(Column::Comm) => {
+            put_cut(buf, x, y, width, &escaped(process.name()), or_dim(theme.name()));
+        }
+        What::Sorted(Column::Matched) => {
+            put_right(buf, x, y, width, &text::count(model.processes.matched(process)), or_dim(theme.warn()));
+        }
+        What::Sorted(Column::Opens) => put_right(buf, x, y, width, &text::count(process.opens()), or_dim(theme.text())),
+        What::Sorted(Column::Rate) => {
+            let rate = process.rate.per_second();
+            let style = if rate > 0.0 { theme.name().add_modifier(Modifier::BOLD) } else { theme.dim() };
+            put_right(buf, x, y, width, &text::rate(rate), or_dim(style));
+        }
+        What::Sorted(Column::Failed) => {
+            let share = process.failed_share();
+            let style = match share {
+                s if s <= 0.0 => theme.dim(),
+                s if s < 0.5 => theme.warn(),
+                _ => theme.bad(),
+            };
+            put_right(buf, x, y, width, &text::percent(share), or_dim(style));
+        }
+        What::Sorted(Column::P99) => {
+            let p99 = process.latency.percentile(0.99, process.latency_max_ns);
+            put_right(buf, x, y, width, &p99.map_or("-".into(), text::duration), or_dim(theme.text()));
+        }
+        What::Spark => {
+            let values = process.spark.at(model.processes.round());
+            let max = values.iter().copied().fold(0.0, f32::max);
+            let bars = text::spark(values.iter().map(|v| f64::from(*v)), f64::from(max), app.settings.look.ascii);
+            for (x, (bar, share)) in (x..x + width).zip(bars) {
+                put(buf, x, y, 1, bar.encode_utf8(&mut [0; 4]), or_dim(theme.heat(share)));
+            }
+        }
+        What::Sorted(Column::Last) => {
+            put_path(buf, x, y, width, &last_path(app, process), theme.dim(), or_dim(theme.text()));
+        }
+    }
+}
+
+/// The path that a process opened last, escaped.
+fn last_path(app: &App, process: &Process) -> String {
+    let mut path = Vec::new();
+    match process.last_seq().and_then(|seq| app.model().history.get(seq)) {
+        Some(event) => event.path_into(&mut path),
+        None => path.extend_from_slice(process.kept_path()),
+    }
+    escaped(&path)
+}
