@@ -1,6 +1,10 @@
 //! The `opentop` command: parse, choose what to run, exit with its code.
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use opentop::{
     cli::{self, Cli, Command, ReportFormat, TraceArgs},
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
     match cli.command {
+        None if std::io::stdout().is_terminal() => run::dashboard(&cli.display, &cli.capture, typed),
         None => run::trace(&TraceArgs { display: cli.display, capture: cli.capture, ..TraceArgs::default() }, typed),
         Some(Command::Trace(args)) => run::trace(&args, typed),
         Some(Command::Doctor { format }) => {

@@ -32,8 +32,9 @@ impl ListArea {
             width: outer.width.saturating_sub(2),
             height: outer.height.saturating_sub(1 + u16::from(bottom_border)),
         };
-        let head = Rect { height: inner.height.min(1), ..inner };
-        let rows = Rect { y: inner.y + head.height, height: inner.height - head.height, ..inner };
+        // A column of air before the border.
+        let head = Rect { height: inner.height.min(1), width: inner.width.saturating_sub(1), ..inner };
+        let rows = Rect { y: inner.y + head.height, height: inner.height - head.height, ..head };
         Self { outer, head, rows }
     }
 }

@@ -205,19 +205,6 @@ pub struct App {
     clock_s: u64,
 }
 
-/// The last line of every mode: `opens = shown + filtered + lost`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Opens generated.
-    pub opens: u64,
-    /// Shown.
-    pub shown: u64,
-    /// Decoded, but not matching the display filter when they came.
-    pub filtered: u64,
-    /// Lost on the way.
-    pub lost: u64,
-}
-
 impl App {
     /// A dashboard of a session.
     #[must_use]
@@ -291,15 +278,6 @@ impl App {
     pub fn is_examining(&self) -> bool {
         self.live.listing.is_examining(&self.live.history)
             || self.frozen.as_ref().is_some_and(|f| f.model.listing.is_examining(&f.model.history))
-    }
-
-    /// The account, as things are.
-    #[must_use]
-    pub fn account(&self) -> Account {
-        let model = &self.live;
-        let lost = model.lost();
-        let decoded = model.shown + model.filtered;
-        Account { opens: model.totals.opens.max(decoded + lost), shown: model.shown, filtered: model.filtered, lost }
     }
 }
 

@@ -1,20 +1,27 @@
 //! The dashboard's loop: what happens becomes messages, what they answer is done here.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crossterm::event::Event;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use super::account::Account;
+use super::child::Streams;
 use super::keyboard::{self, Typed};
-use super::terminal::{self, Screen, Taken};
-use crate::app::{Account, App, Effect, Msg, Outcome, Settings, update};
+use super::tail::{self, Tail};
+use super::terminal::{self, Output, Screen, Taken};
+use super::{Capture, Plan, signals, user};
+use crate::app::{App, Effect, Look, Msg, Outcome, Settings, update};
+use crate::cli::{CaptureArgs, DisplayArgs};
 use crate::error::Error;
+use crate::model;
 use crate::session::Session;
 use crate::source::Input;
-use crate::view;
+use crate::view::{self, theme};
 
 /// Least time between two frames: 20 a second.
 const FRAME: Duration = Duration::from_millis(50);
@@ -37,28 +44,71 @@ pub struct DashboardOptions {
     pub quit_at_end: bool,
 }
 
-/// How the dashboard ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// `opens = shown + filtered + lost`.
-    pub account: Account,
-    /// The signal that ended it; `None` when the person did, or the source.
-    pub signal: Option<i32>,
-    /// Whether the source had ended by itself.
-    pub source_ended: bool,
+/// What hands the dashboard its input.
+pub trait Inputs {
+    /// The next input; [`Input::End`] when there is none left. Must be cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Input>;
+    /// Asks for the end: what is still under way comes, then [`Input::End`].
+    fn stop(&mut self);
 }
 
-/// Runs the dashboard until the person quits, a signal comes, or the source ends (see
-/// [`DashboardOptions::quit_at_end`]). `stop` asks the source to end; what it still hands over is counted.
+impl Inputs for Capture {
+    async fn next(&mut self) -> Input {
+        Capture::next(self).await
+    }
+
+    fn stop(&mut self) {
+        self.live.stop();
+    }
+}
+
+/// Runs `opentop` without a subcommand on a terminal: the dashboard. `typed` is the whole command line.
+///
+/// # Errors
+/// Whatever keeps it from starting, and a terminal that cannot be written to.
+pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
+    let filter = super::trace::filter(display.filter.as_deref())?;
+    // The command must neither draw over the screen nor take its keys.
+    let (output, streams) = match args.cmd.as_slice() {
+        [] => (None, Streams::default()),
+        _ => {
+            let (from, to) = tail::pipe()?;
+            let input = std::fs::File::open("/dev/null").ok().map(Into::into);
+            (Some(from), Streams { input, output: Some(to) })
+        }
+    };
+    let mut capture = Capture::start(Plan { args, typed, streams, invoker: user::invoker() })?;
+    let tail = output.map(Tail::start).transpose()?;
+    signals::before_a_quick_end(terminal::give_back);
+    let var = |name| std::env::var(name).ok();
+    let colors = theme::Colors::from_env(
+        var("NO_COLOR").as_deref(),
+        var("COLORTERM").as_deref(),
+        var("TERM").as_deref(),
+    );
+    let settings = Settings {
+        model: model::Options::default(),
+        look: Look { theme: theme::Name::Dark, colors, ascii: false },
+        live: true,
+        time_zone: jiff::tz::TimeZone::system(),
+        filter,
+    };
+    let options = DashboardOptions { settings, mouse: true, quit_at_end: true };
+    let handle = capture.runtime.handle().clone();
+    let session = capture.session.clone();
+    let account = handle.block_on(run(session, &mut capture, options))?;
+    if let Some(tail) = tail {
+        tail.show();
+    }
+    Ok(capture.finish(&account))
+}
+
+/// Runs the dashboard until the person quits or the source ends (see [`DashboardOptions::quit_at_end`]); gives what
+/// became of every open.
 ///
 /// # Errors
 /// When there is no terminal, or it cannot be written to.
-pub async fn run(
-    session: Session,
-    mut input: Receiver<Input>,
-    options: DashboardOptions,
-    mut stop: impl FnMut(),
-) -> Result<Ended, Error> {
+pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardOptions) -> Result<Account, Error> {
     let no_terminal = |error: io::Error| {
         Error::failed(format!(
             "the dashboard needs a terminal ({error}); `opentop trace` writes lines to anything"
@@ -66,19 +116,19 @@ pub async fn run(
     };
     let taken = Taken::new(options.mouse).map_err(no_terminal)?;
     let mut keys = keyboard::start().map_err(|e| Error::failed(format!("cannot start the reader of keys: {e}")))?;
-    let mut signals = Signals::new().map_err(|e| Error::failed(format!("cannot watch signals: {e}")))?;
+    // Those that end a session are waited for elsewhere, and come as the end of the input.
+    let mut resized = signal(SignalKind::window_change())
+        .map_err(|e| Error::failed(format!("cannot watch the size of the terminal: {e}")))?;
     let (columns, rows) = terminal::size();
-    let mut screen = Screen::new(io::stdout(), columns, rows);
+    let mut screen = Screen::new(Output, columns, rows);
     let mut app = App::new(session, options.settings);
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
-    let mut ended = Ended::default();
     let mut changed = true;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
-    let mut source_open = true;
     update(&mut app, Msg::Tick(boot_ns()));
     let mut outcome = update(&mut app, Msg::Resize(columns, rows));
     'running: loop {
@@ -103,25 +153,17 @@ pub async fn run(
         let busy = app.is_examining();
         outcome = tokio::select! {
             biased;
-            signal = signals.recv() => match signal {
-                Caught::Resized => {
-                    let (columns, rows) = terminal::size();
-                    screen.resize(columns, rows);
-                    update(&mut app, Msg::Resize(columns, rows))
-                }
-                Caught::End(number) => {
-                    ended.signal = Some(number);
-                    break;
-                }
-            },
+            _ = resized.recv() => {
+                let (columns, rows) = terminal::size();
+                screen.resize(columns, rows);
+                update(&mut app, Msg::Resize(columns, rows))
+            }
             typed = keys.recv() => match typed {
                 Some(Typed::Event(Event::Key(key))) => update(&mut app, Msg::Key(key)),
                 Some(Typed::Event(Event::Mouse(mouse))) => update(&mut app, Msg::Mouse(mouse)),
                 Some(Typed::Event(_)) => Outcome::default(),
-                Some(Typed::Gone) | None => {
-                    ended.signal = Some(nix::libc::SIGHUP);
-                    break;
-                }
+                // Nobody can see or stop it any more.
+                Some(Typed::Gone) | None => break,
             },
             () = tokio::time::sleep_until(next_frame), if changed => {
                 draw(&mut screen, &app)?;
@@ -130,20 +172,21 @@ pub async fn run(
                 Outcome::default()
             },
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
-            came = input.recv(), if source_open => {
-                source_open = came.is_some();
-                update(&mut app, Msg::Input(came.unwrap_or(Input::End)))
-            },
+            came = inputs.next(), if !app.live.ended => update(&mut app, Msg::Input(came)),
             _ = tick.tick() => update(&mut app, Msg::Tick(boot_ns())),
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(boot_ns())),
         };
     }
-    ended.source_ended = app.live.ended;
-    stop();
-    drain(&mut app, &mut input).await;
-    ended.account = app.account();
+    inputs.stop();
+    drain(&mut app, inputs).await;
     drop(taken);
-    Ok(ended)
+    let model = &app.live;
+    Ok(Account {
+        totals: model.totals,
+        shown: model.shown,
+        filtered: model.filtered,
+        undecodable: model.undecodable,
+    })
 }
 
 fn draw<W: Write>(screen: &mut Screen<W>, app: &App) -> Result<(), Error> {
@@ -154,15 +197,11 @@ fn draw<W: Write>(screen: &mut Screen<W>, app: &App) -> Result<(), Error> {
 }
 
 /// Takes in what the source still has, until its end.
-async fn drain(app: &mut App, input: &mut Receiver<Input>) {
+async fn drain(app: &mut App, inputs: &mut impl Inputs) {
     let deadline = Instant::now() + DRAIN;
     while !app.live.ended {
-        match tokio::time::timeout_at(deadline, input.recv()).await {
-            Ok(Some(came)) => {
-                update(app, Msg::Input(came));
-            }
-            Ok(None) | Err(_) => break,
-        }
+        let Ok(came) = tokio::time::timeout_at(deadline, inputs.next()).await else { break };
+        update(app, Msg::Input(came));
     }
 }
 
@@ -182,40 +221,4 @@ fn name_users(uids: Vec<u32>, to: tokio::sync::mpsc::Sender<Vec<(u32, Option<Str
         // The dashboard may have ended meanwhile.
         let _ = to.blocking_send(names);
     });
-}
-
-/// What a signal means here.
-enum Caught {
-    Resized,
-    End(i32),
-}
-
-struct Signals {
-    resized: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    interrupt: Signal,
-    quit: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            resized: signal(SignalKind::window_change())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
-    }
-
-    async fn recv(&mut self) -> Caught {
-        tokio::select! {
-            _ = self.terminate.recv() => Caught::End(nix::libc::SIGTERM),
-            _ = self.hang_up.recv() => Caught::End(nix::libc::SIGHUP),
-            _ = self.interrupt.recv() => Caught::End(nix::libc::SIGINT),
-            _ = self.quit.recv() => Caught::End(nix::libc::SIGQUIT),
-            _ = self.resized.recv() => Caught::Resized,
-        }
-    }
 }

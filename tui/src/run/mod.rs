@@ -5,8 +5,12 @@
 
 pub mod account;
 mod child;
+pub mod dashboard;
+mod keyboard;
 mod output;
 mod signals;
+mod tail;
+pub mod terminal;
 mod trace;
 mod user;
 
@@ -15,6 +19,7 @@ use std::{ffi::OsString, io::Write as _, process::ExitCode, time::Duration};
 use nix::sys::signal::Signal;
 use tokio::{runtime::Runtime, sync::mpsc};
 
+pub use dashboard::dashboard;
 pub use trace::trace;
 
 use crate::{

@@ -21,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 static LAST_WORDS: Mutex<Option<fn()>> = Mutex::new(None);
 
 /// Has `restore` called if the program must end at once, from the thread that waits for signals.
-#[expect(dead_code, reason = "the dashboard, which comes next, calls it")]
 pub(crate) fn before_a_quick_end(restore: fn()) {
     if let Ok(mut last) = LAST_WORDS.lock() {
         *last = Some(restore);

@@ -163,6 +163,21 @@ fn color(out: &mut Vec<u8>, color: Color, base: u8) {
     sequence(out, format_args!(";{code}"));
 }
 
+/// Standard output without a buffer or a lock: a frame is one write, and the terminal can be given back while another
+/// thread hangs in a write that nobody reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Output;
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Whether the terminal is ours now: what the panic hook must know.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -194,12 +209,12 @@ impl Taken {
     fn take(&self) -> io::Result<()> {
         crossterm::terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
-        let mut out = io::stdout().lock();
+        let mut out = Output;
         out.write_all(ENTER)?;
         if self.mouse {
             out.write_all(MOUSE_ON)?;
         }
-        out.flush()
+        Ok(())
     }
 
     /// Gives the terminal to the shell and stops this process, as Ctrl-Z does elsewhere; returns when it is
@@ -227,9 +242,7 @@ pub fn give_back() {
         return;
     }
     // A terminal that is gone cannot be given back: nothing is left to do about an error here.
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(LEAVE);
-    let _ = out.flush();
+    let _ = Output.write_all(LEAVE);
     let _ = crossterm::terminal::disable_raw_mode();
 }
 

@@ -109,6 +109,6 @@ pub(super) fn thumb(buf: &mut Buffer, rows: Rect, offset: usize, total: usize, t
     let start = (offset * (height - size)).div_ceil(total - height).min(height - size);
     for row in start..start + size {
         let y = rows.y + u16::try_from(row).unwrap_or(0);
-        put(buf, rows.right(), y, 1, lines(ascii).thumb, theme.dim());
+        put(buf, rows.right() + 1, y, 1, lines(ascii).thumb, theme.dim());
     }
 }

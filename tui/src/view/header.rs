@@ -22,7 +22,8 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
         line(&full, app, theme, wide),
         line(&short, app, theme, wide),
         line(&short, app, theme, narrow),
-        line(&[state(app, theme)], app, theme, narrow),
+        line(&[spaced(from(app, theme, false)), state(app, theme)], app, theme, narrow),
+        line(&[spaced(state(app, theme))], app, theme, narrow),
     ];
     let room = usize::from(area.width);
     let columns = |line: &[Piece]| line.iter().map(|(text, _)| width(text)).sum::<usize>();
@@ -35,6 +36,13 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if fits_here(app, area, theme) {
         right(buf, area, &filters);
     }
+}
+
+fn spaced(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    if let Some((first, _)) = pieces.first_mut() {
+        first.insert(0, ' ');
+    }
+    pieces
 }
 
 /// Whether there is room in this line for what is captured and shown; else the line below has it.
@@ -104,8 +112,7 @@ fn state(app: &App, theme: &Theme) -> Vec<Piece> {
 fn rate(app: &App, theme: &Theme, bars: usize) -> Vec<Piece> {
     let model = app.model();
     let number = format!("{} ", text::short(model.rate.per_second()));
-    let unit = if bars > 8 { "opens/s " } else { "opens/s " };
-    let mut pieces = vec![(number, theme.name().add_modifier(Modifier::BOLD)), (unit.to_owned(), theme.dim())];
+    let mut pieces = vec![(number, theme.name().add_modifier(Modifier::BOLD)), ("opens/s ".to_owned(), theme.dim())];
     let skip = model.rates.len().saturating_sub(bars);
     let max = model.rates.iter().skip(skip).copied().fold(0.0, f64::max);
     for _ in model.rates.len()..bars {

@@ -12,14 +12,12 @@ use crate::app::App;
 use crate::app::keys::{BINDINGS, Group};
 
 /// What is explained beside the keys.
-const LEGEND: [(&str, &str); 9] = [
+const LEGEND: [(&str, &str); 7] = [
     ("OPENS", "since the capture began: counted in the kernel, exact whatever was lost"),
     ("OPENS/s", "of late, smoothed over a few seconds"),
     ("FAIL%", "share of the opens that failed"),
     ("p99", "99 % of the opens took at most this: the upper end of a power of two"),
     ("RESULT", "the descriptor, the name of the errno, or ok where there is no descriptor (exec)"),
-    ("FLAGS", "r w rw path, then c creat, x excl, t trunc, a append, d directory, T tmpfile"),
-    ("", "n nonblock, l nofollow"),
     ("dimmed", "the process has exited; it goes after a minute"),
     ("\\xNN", "a byte that is not printable text; \\\\ is a backslash"),
 ];
@@ -44,7 +42,7 @@ pub(super) fn draw(app: &App, offset: u16, theme: &Theme, body: Rect, buf: &mut 
         put_cut(buf, rows.x, y, 20, key, *style);
         put_cut(buf, rows.x + 21, y, rows.width.saturating_sub(21), help, theme.text());
     }
-    let seen = Rect { width: area.width.saturating_sub(1), x: area.x, ..rows };
+    let seen = Rect { width: area.width.saturating_sub(2), x: area.x, ..rows };
     frame::thumb(buf, seen, offset, all.len(), theme, app.settings.look.ascii);
     put(buf, area.x + 2, area.bottom().saturating_sub(1), area.width.saturating_sub(4), " any key goes back ", theme.dim());
 }
@@ -59,6 +57,13 @@ fn lines(theme: &Theme) -> Vec<(String, String, Style)> {
         out.push((String::new(), String::new(), theme.text()));
     }
     out.push(("What stands there".to_owned(), String::new(), theme.head()));
+    let mut letters = crate::flags::letters().map(|(letter, meaning)| format!("{letter} {meaning}")).peekable();
+    let mut word = "  FLAGS";
+    while letters.peek().is_some() {
+        let row: Vec<String> = letters.by_ref().take(2).collect();
+        out.push((word.to_owned(), row.join(" · "), theme.accent()));
+        word = "";
+    }
     out.extend(LEGEND.iter().map(|(word, help)| (format!("  {word}"), (*help).to_owned(), theme.accent())));
     out
 }

@@ -41,6 +41,24 @@ pub fn draw(app: &App, buf: &mut Buffer) {
         Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, buf),
         Mode::Help(offset) => help::draw(app, *offset, &theme, at.body, buf),
     }
+    if look.ascii {
+        to_ascii(buf);
+    }
+}
+
+/// Replaces our own characters beyond ASCII. What comes from outside stays as it is.
+fn to_ascii(buf: &mut Buffer) {
+    for cell in &mut buf.content {
+        let plain = match cell.symbol() {
+            "…" => "~",
+            "·" => ",",
+            "×" => "x",
+            "µ" => "u",
+            "│" => "|",
+            _ => continue,
+        };
+        cell.set_symbol(plain);
+    }
 }
 
 fn too_small(app: &App, theme: &Theme, buf: &mut Buffer) {

@@ -39,7 +39,7 @@ const COLUMNS: [(What, &str, u16, bool, u16); 7] = [
 
 /// The columns that fit, with the place of each.
 fn places(area: Rect) -> impl Iterator<Item = (What, &'static str, bool, u16, u16)> {
-    let mut x = area.x;
+    let mut x = area.x + 1;
     COLUMNS.iter().filter(move |c| area.width >= c.4).map(move |(what, head, width, right, _)| {
         let left = area.right().saturating_sub(x);
         let width = match (what, *width) {
@@ -73,7 +73,7 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
             line(app, theme, &event, Rect { y, height: 1, ..at.rows }, buf);
         }
         if app.opens.cursor == Some(row) {
-            buf.set_style(Rect { y, height: 1, ..at.rows }, theme.selected(focused));
+            buf.set_style(Rect { y, height: 1, width: at.rows.width + 1, ..at.rows }, theme.selected(focused));
         }
     }
     if rows == 0 && at.rows.height > 0 {

@@ -39,8 +39,8 @@ const COLUMNS: [(What, &str, u16, bool, u16); 10] = [
     (What::Sorted(Column::Opens), "OPENS", 8, true, 0),
     (What::Sorted(Column::Rate), "OPENS/s", 8, true, 0),
     (What::Sorted(Column::Failed), "FAIL%", 6, true, 0),
-    (What::Sorted(Column::P99), "p99", 6, true, 96),
-    (What::Spark, "RATE", SPARK as u16, false, 110),
+    (What::Sorted(Column::P99), "p99", 6, true, 86),
+    (What::Spark, "RATE", SPARK as u16, false, 104),
     (What::Sorted(Column::Last), "LAST PATH", 0, false, 0),
 ];
 
@@ -49,7 +49,8 @@ fn places(app: &App, area: Rect) -> Vec<Place> {
     let mut x = area.x;
     let mut out = Vec::new();
     for (what, _, width, _, from) in COLUMNS {
-        if area.width < from || (what == What::Sorted(Column::Matched) && !filtered) {
+        // The column that a filter adds is taken from the room of the others.
+        if area.width < from + if filtered && from > 0 { 8 } else { 0 } || (what == What::Sorted(Column::Matched) && !filtered) {
             continue;
         }
         // The last one takes what is left.
@@ -91,7 +92,7 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
             cell(app, theme, process, *place, y, buf);
         }
         if row == list.cursor {
-            buf.set_style(Rect { y, height: 1, ..at.rows }, theme.selected(focused));
+            buf.set_style(Rect { y, height: 1, width: at.rows.width + 1, ..at.rows }, theme.selected(focused));
         }
     }
     if list.total == 0 && at.rows.height > 0 {

@@ -65,23 +65,27 @@ pub fn cut_path(path: &str, columns: usize) -> String {
     }
     let root = path.get(1..).and_then(|rest| rest.find('/')).map_or(0, |slash| slash + 2);
     let head = path.get(..root).filter(|head| path.starts_with('/') && width(head) * 3 <= columns).unwrap_or_default();
-    let room = columns.saturating_sub(width(head) + 1);
-    let mut start = path.len();
+    let tail = end_of(path, columns.saturating_sub(width(head) + 1));
+    // A component that is cut in two says little: rather begin at the next one, if enough is behind it.
+    match tail.find('/') {
+        Some(slash) if slash * 2 <= tail.len() => format!("{head}…{}", tail.get(slash..).unwrap_or(tail)),
+        _ if columns == 0 => String::new(),
+        _ => format!("…{}", end_of(path, columns - 1)),
+    }
+}
+
+/// The end of `text` in at most `columns` columns.
+fn end_of(text: &str, columns: usize) -> &str {
+    let mut start = text.len();
     let mut used = 0;
-    for (at, grapheme) in path.grapheme_indices(true).rev() {
+    for (at, grapheme) in text.grapheme_indices(true).rev() {
         used += width(grapheme);
-        if used > room {
+        if used > columns {
             break;
         }
         start = at;
     }
-    let tail = path.get(start..).unwrap_or_default();
-    // A component that is cut in two says little: rather begin at the next one, if the file's name is behind it.
-    let tail = match tail.find('/') {
-        Some(slash) if slash > 0 && slash * 4 <= tail.len() => tail.get(slash..).unwrap_or(tail),
-        _ => tail,
-    };
-    if columns == 0 { String::new() } else { format!("{head}…{tail}") }
+    text.get(start..).unwrap_or_default()
 }
 
 /// Writes a path: directory in one style, file in another.
@@ -196,42 +200,15 @@ pub fn result(event: &Event<'_>) -> String {
 /// The name of an errno, or its number.
 #[must_use]
 pub fn errno_name(errno: i32) -> String {
-    match nix::errno::Errno::from_raw(errno) {
-        nix::errno::Errno::UnknownErrno => errno.to_string(),
-        known => format!("{known:?}"),
-    }
+    crate::errno::name(errno).map_or_else(|| errno.to_string(), str::to_owned)
 }
 
-/// Flags in a few letters: `r`, `w` or `rw`, then one letter each of those that change what the open does.
+/// Flags in a few letters: `r`, `w` or `rw`, then one letter each of those that have one.
 #[must_use]
 pub fn flags(flags: u32) -> String {
-    let flags = flags.cast_signed();
-    let has = |bits: i32| flags & bits == bits;
-    let mut out = String::from(match flags & libc::O_ACCMODE {
-        _ if has(libc::O_PATH) => "path",
-        libc::O_RDONLY => "r",
-        libc::O_WRONLY => "w",
-        _ => "rw",
-    });
-    let letters = [
-        (libc::O_CREAT, 'c'),
-        (libc::O_EXCL, 'x'),
-        (libc::O_TRUNC, 't'),
-        (libc::O_APPEND, 'a'),
-        (libc::O_NONBLOCK, 'n'),
-        (libc::O_NOFOLLOW, 'l'),
-    ];
-    let mut rest: String = letters.iter().filter(|(bit, _)| has(*bit)).map(|(_, letter)| *letter).collect();
-    if has(libc::O_TMPFILE) {
-        rest.push('T');
-    } else if has(libc::O_DIRECTORY) {
-        rest.push('d');
-    }
-    if !rest.is_empty() {
-        out.push(' ');
-        out.push_str(&rest);
-    }
-    out
+    let mut out = Vec::new();
+    crate::flags::push_letters(&mut out, flags);
+    crate::escape::escaped(&out)
 }
 
 /// Values as bars of one row, as high as their share of `max`.
@@ -258,7 +235,7 @@ mod tests {
     fn a_cut_path_keeps_the_file_and_where_it_hangs() {
         assert_eq!(cut_path("/etc/passwd", 20), "/etc/passwd");
         assert_eq!(cut_path("/usr/lib/python3/dist-packages/foo/bar.py", 24), "/usr/…/foo/bar.py");
-        assert_eq!(cut_path("/usr/lib/x86_64-linux-gnu/libcrypto.so.3", 20), "…/libcrypto.so.3");
+        assert_eq!(cut_path("/usr/lib/x86_64-linux-gnu/libcrypto.so.3", 20), "…-gnu/libcrypto.so.3");
         assert_eq!(cut_path("/averyveryverylongname", 10), "…rylongname");
         assert_eq!(cut_path("/x/y", 0), "");
     }
@@ -271,15 +248,6 @@ mod tests {
         assert_eq!((duration(812), duration(1_234), duration(15_000_000)), ("812ns".into(), "1.2µs".into(), "15ms".into()));
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(short(999_960.0), "1.0M");
-    }
-
-    #[test]
-    fn flags_read_as_access_then_letters() {
-        let bits = |b: i32| flags(b.cast_unsigned());
-        assert_eq!(bits(libc::O_RDONLY | libc::O_CLOEXEC), "r");
-        assert_eq!(bits(libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC), "w ct");
-        assert_eq!(bits(libc::O_RDWR | libc::O_TMPFILE), "rw T");
-        assert_eq!(bits(libc::O_PATH | libc::O_DIRECTORY), "path d");
     }
 
     proptest! {
