@@ -126,6 +126,14 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, help_heading = "Probe")]
     pub ring_size: Option<RingSize>,
 
+    /// Write the probe's own log lines to this file; costs nothing when it is not given
+    #[arg(long, value_name = "FILE", help_heading = "Probe", value_hint = ValueHint::FilePath)]
+    pub probe_log: Option<PathBuf>,
+
+    /// How much the probe logs
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t, requires = "probe_log", help_heading = "Probe")]
+    pub probe_log_level: LogLevel,
+
     /// Run this command and capture it and its descendants, from its first open until it ends.
     ///
     /// Its stdout goes to stderr. Under sudo it runs as the user who called sudo. opentop ends when it ends, with
@@ -166,6 +174,34 @@ pub enum Attach {
     Fentry,
     /// System call tracepoints: nearly every kernel, but no `io_uring`
     Tracepoint,
+}
+
+/// `--probe-log-level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What should never happen
+    Error,
+    /// What was lost or could not be read
+    Warn,
+    /// What the probe does, roughly
+    Info,
+    /// Every open
+    #[default]
+    Debug,
+    /// Every step
+    Trace,
+}
+
+impl From<LogLevel> for log::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
 }
 
 impl Attach {

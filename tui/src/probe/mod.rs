@@ -19,7 +19,7 @@ pub struct Options {
     /// Only opens that failed.
     pub failed: bool,
     /// The probe's own log, down to this level.
-    pub log: Option<log::LevelFilter>,
+    pub log: Option<log::Level>,
 }
 
 impl Default for Options {
@@ -50,6 +50,14 @@ impl Probe {
     /// When this kernel can't, or the privileges are missing.
     pub fn start(_: &Options) -> Result<Self, Error> {
         Err(Error::new(Kind::Unsupported, "this build has no probe yet"))
+    }
+
+    /// Sends the probe's own log lines to `logger`.
+    ///
+    /// # Errors
+    /// When it has no log.
+    pub fn log_into(&mut self, _: Box<dyn log::Log>) -> Result<(), Error> {
+        Ok(())
     }
 
     /// What it sees.

@@ -8,6 +8,7 @@ mod child;
 pub mod dashboard;
 mod keyboard;
 mod output;
+mod probe_log;
 mod signals;
 mod tail;
 pub mod terminal;
@@ -34,6 +35,7 @@ use crate::{
     },
 };
 use account::Account;
+use probe_log::ProbeLog;
 
 /// Batches between the reader of the ring and the front end. When they are full the ring fills, and says what it loses.
 const QUEUE: usize = 64;
@@ -59,6 +61,8 @@ struct Capture {
     command: Option<child::Running>,
     /// Exit status of the command, once it has ended.
     status: Option<u8>,
+    /// The file of `--probe-log`.
+    log: Option<ProbeLog>,
 }
 
 /// What is known before a capture starts.
@@ -87,7 +91,15 @@ impl Capture {
         if let Some(note) = args.ring_size.and_then(|ring| ring.note()) {
             say(&note);
         }
-        let probe = Probe::start(&options(args, held.as_ref().map(child::Held::pid)))?;
+        let log = args
+            .probe_log
+            .as_ref()
+            .map(|path| ProbeLog::create(path, args.probe_log_level.into(), invoker.as_ref()))
+            .transpose()?;
+        let mut probe = Probe::start(&options(args, held.as_ref().map(child::Held::pid)))?;
+        if let Some(log) = &log {
+            probe.log_into(Box::new(log.clone()))?;
+        }
         let session = probe.session().clone();
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
@@ -95,13 +107,13 @@ impl Capture {
         let runtime = runtime()?;
         let (live, inputs) = {
             let _inside = runtime.enter();
-            live::start(probe, QUEUE)
+            live::start(probe, QUEUE)?
         };
         let command = held.map(|held| held.start(tell.clone())).transpose()?;
         if let Some(duration) = args.duration {
             runtime.spawn(end_after(duration, tell));
         }
-        Ok(Self { runtime, session, live, inputs, ends, command, status: None })
+        Ok(Self { runtime, session, live, inputs, ends, command, status: None, log })
     }
 
     /// The next input. Meanwhile, what should end the session is made to end it: its last input is [`Input::End`].
@@ -142,6 +154,9 @@ impl Capture {
 
     /// Says the account as the last line of stderr, and gives the exit code: the command's, where there was one.
     fn finish(self, account: &Account) -> ExitCode {
+        if let Some(complaint) = self.log.as_ref().and_then(ProbeLog::complaint) {
+            say(&complaint);
+        }
         if let Some(losses) = account.losses(self.session.ring_bytes) {
             say(&losses);
         }
@@ -168,6 +183,7 @@ fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
         scope: if pids.is_empty() { probe::Scope::All } else { probe::Scope::Pids(pids) },
         uid: args.uid,
         failed: args.failed,
+        log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }
 }

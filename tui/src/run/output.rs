@@ -38,17 +38,7 @@ impl Output {
             _ => return Self::stdout(),
         };
         let name = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
-        let open = || {
-            File::options()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o644)
-                // A link that somebody else has put there must not lead the write astray.
-                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY)
-                .open(path)
-        };
-        let file = as_invoker(invoker, open)?.map_err(|e| cannot_write(&name, &e, invoker))?;
+        let file = create(path, invoker)?;
         Ok(Self { file, name })
     }
 
@@ -79,6 +69,22 @@ impl Output {
         }
         Ok(Reader::Present)
     }
+}
+
+/// Creates `path`, or empties it, with the rights of the user who called sudo.
+pub(super) fn create(path: &Path, invoker: Option<&Invoker>) -> Result<File, Error> {
+    let open = || {
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            // A link that somebody else has put there must not lead the write astray.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY)
+            .open(path)
+    };
+    let name = Escaped(path.as_os_str().as_encoded_bytes());
+    as_invoker(invoker, open)?.map_err(|e| cannot_write(&name.to_string(), &e, invoker))
 }
 
 fn cannot_write(name: &str, error: &io::Error, invoker: Option<&Invoker>) -> Error {

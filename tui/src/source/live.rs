@@ -15,7 +15,9 @@ impl Live {
 }
 
 /// Starts reading.
-#[must_use]
-pub fn start(_: Probe, capacity: usize) -> (Live, mpsc::Receiver<Input>) {
-    (Live, mpsc::channel(capacity).1)
+///
+/// # Errors
+/// When the ring cannot be watched.
+pub fn start(_: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Input>), crate::error::Error> {
+    Ok((Live, mpsc::channel(capacity).1))
 }
