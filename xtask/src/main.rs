@@ -1,8 +1,11 @@
-//! What a contributor does beyond `cargo build`: `cargo xtask probe`, and more to come.
+//! What a contributor does beyond `cargo build`, one file per command. Nothing of it goes into the program.
 
 mod cmd;
 mod install;
+mod initramfs;
+mod kernels;
 mod probe;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -14,6 +17,8 @@ use clap::Parser;
 enum Task {
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
+    /// Boot a kernel of the matrix with the current build, for a look or for a command
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -22,10 +27,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match Task::parse() {
-        Task::Probe(args) => probe::main(&args),
+        Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
+        Task::Vm(args) => vm::main(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
