@@ -23,7 +23,7 @@ pub struct Args {
     /// Which kernel: 5.10, 6.1, 6.12, 7.2 or 7.3
     #[arg(long, default_value = kernels::DEFAULT)]
     kernel: String,
-    /// Have opentop in the machine attach this way (puts `--attach` before its arguments)
+    /// Have opentop in the machine attach this way (puts `--attach` among its arguments)
     #[arg(long, value_parser = ["auto", "kprobe", "fentry", "tracepoint"])]
     attach: Option<String>,
     /// The dev build rather than the release build: quicker to make, slower to run
@@ -115,7 +115,7 @@ pub struct Machine {
     pub update: bool,
     /// MiB.
     pub memory: u32,
-    /// What to put as `--attach` before the arguments of every opentop in the machine.
+    /// What to put as `--attach` among the arguments of every opentop in the machine.
     pub attach: Option<String>,
 }
 
@@ -236,8 +236,7 @@ impl Machine {
             None => root.program("/bin/opentop", &self.programs.opentop)?,
             Some(attach) => {
                 root.program("/usr/libexec/opentop", &self.programs.opentop)?;
-                let script = format!("#!/bin/sh\nexec /usr/libexec/opentop --attach {attach} \"$@\"\n");
-                root.file("/bin/opentop", 0o755, script.as_bytes());
+                root.file("/bin/opentop", 0o755, ATTACHING.replace("KIND", attach).as_bytes());
             }
         }
         root.program("/bin/truth", &self.programs.truth)?;
@@ -282,6 +281,15 @@ mount -t bpf bpf /sys/fs/bpf
 chmod 1777 /tmp
 hostname opentop-vm
 ip link set lo up
+";
+
+/// opentop with `--attach`, which goes behind a subcommand that knows it.
+const ATTACHING: &str = "#!/bin/sh
+case $1 in
+trace | summary) sub=$1; shift; exec /usr/libexec/opentop $sub --attach KIND \"$@\" ;;
+'' | -*) exec /usr/libexec/opentop --attach KIND \"$@\" ;;
+*) exec /usr/libexec/opentop \"$@\" ;;
+esac
 ";
 
 const POWEROFF: &str = "sync

@@ -1,0 +1,69 @@
+//! Opens files in every way there is and says which: the truth that the tests hold opentop's trace against.
+//!
+//! Every case opens something that no other case opens, so that an event belongs to one case. The calls are made
+//! directly: no library in between decides which one it becomes.
+//!
+//! `truth --truth FILE [--dir DIR]`
+
+mod calls;
+#[path = "../../../../tui/src/escape.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod escape;
+mod names;
+mod places;
+mod processes;
+mod report;
+mod sys;
+mod uring;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use report::Report;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let (mut truth, mut dir) = (None, None);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--truth") => truth = args.next(),
+            Some("--dir") => dir = args.next(),
+            _ => {
+                eprintln!("usage: truth --truth FILE [--dir DIR]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let Some(truth) = truth else {
+        eprintln!("truth: --truth FILE is missing");
+        return ExitCode::from(2);
+    };
+    let dir = dir.map_or_else(|| std::env::temp_dir().join(format!("truth.{}", std::process::id())), PathBuf::from);
+    match run(Path::new(&truth), &dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("truth: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(truth: &Path, dir: &Path) -> io::Result<()> {
+    // Appending, so that children and threads add whole lines.
+    fs::write(truth, b"")?;
+    let report = Report::new(fs::File::options().append(true).open(truth)?);
+    fs::create_dir_all(dir)?;
+    // As the kernel will walk it: without symbolic links.
+    let dir = dir.canonicalize()?;
+    std::env::set_current_dir(&dir)?;
+    sys::set_comm(b"truth");
+    // Whatever forks comes before the threads.
+    calls::run(&report)?;
+    names::run(&report)?;
+    places::run(&report)?;
+    processes::run(&report)?;
+    std::env::set_current_dir("/")?;
+    fs::remove_dir_all(&dir)
+}
