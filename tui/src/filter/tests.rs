@@ -305,3 +305,54 @@ fn quoting_makes_any_bytes_a_value() {
         assert!(tail.matches(&Event::decode(&builder.build()).unwrap()), "{}", quote(bytes));
     }
 }
+
+/// The lines of docs/filter.md between two markers.
+fn documented(from: &str, to: &str) -> Vec<String> {
+    let doc = include_str!("../../../docs/filter.md");
+    let lines = doc.lines().skip_while(|line| !line.starts_with(from)).skip(1);
+    lines.take_while(|line| *line != to).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_reference_has_the_programs_own_tables() {
+    let mut fields = vec![
+        "| field | kind | what it looks at | example | in a capture |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ];
+    for field in FIELDS {
+        let Field { name, kind, doc, example, capture, .. } = field;
+        fields.push(format!("| `{name}` | {} | {doc} | `{example}` | {capture} |", kind.name()));
+    }
+    assert_eq!(documented("<!-- fields", "<!-- end of fields -->"), fields);
+    let mut letters = vec!["| letter | means |".to_owned(), "|---|---|".to_owned()];
+    letters.extend(crate::flags::letters().map(|(letter, doc)| format!("| `{letter}` | {doc} |")));
+    assert_eq!(documented("<!-- letters", "<!-- end of letters -->"), letters);
+}
+
+#[test]
+fn what_the_table_says_of_captures_is_so() {
+    for field in FIELDS {
+        let refused = capture::compile(&parse_example(field)).is_err();
+        // `comm:nginx,php*` and `path:/etc/**` are among what works.
+        assert_eq!(refused, field.capture == "nothing", "{}", field.name);
+    }
+}
+
+fn parse_example(field: &Field) -> Filter {
+    parse(&field.example.replace("/system.slice/ssh.service", "/system.slice"))
+}
+
+#[test]
+fn the_examples_of_the_reference_parse() {
+    let doc = include_str!("../../../docs/filter.md");
+    let mut seen = 0;
+    for line in doc.lines().filter_map(|line| line.strip_prefix("    ")) {
+        let text = match line.split_once('\'') {
+            Some((_, rest)) => rest.split('\'').next().unwrap_or_default(),
+            None => line.split("   ").next().unwrap_or_default(),
+        };
+        parse(text);
+        seen += 1;
+    }
+    assert!(seen >= 8);
+}

@@ -30,9 +30,17 @@ pub(super) struct Table<'a> {
     summary: &'a Summary,
     session: &'a Session,
     rows: Vec<(ProcessKey, &'a Row)>,
-    /// Processes without a row here and what they counted together.
-    others: Option<(u64, Counts, Vec<(i32, u64)>)>,
+    others: Option<Others>,
     paths: HashMap<[u8; PREFIX], Vec<(&'a [u8], Count)>>,
+}
+
+/// The processes without a row here.
+struct Others {
+    processes: u64,
+    /// What they counted together.
+    counts: Counts,
+    /// Their failures in the stream by errno.
+    errors: Vec<(i32, u64)>,
 }
 
 const QUANTILES: [u8; 3] = [50, 90, 99];
@@ -79,7 +87,7 @@ impl<'a> Table<'a> {
         }
         let processes = summary.folded + hidden as u64;
         let errors: Vec<_> = errors.into_iter().filter(|(_, count)| *count > 0).collect();
-        let others = (processes > 0 || rest.opens > 0).then_some((processes, rest, errors));
+        let others = (processes > 0 || rest.opens > 0).then_some(Others { processes, counts: rest, errors });
         let mut paths: HashMap<[u8; PREFIX], Vec<(&[u8], Count)>> =
             rows.iter().map(|(key, _)| (process_prefix(key), Vec::new())).collect();
         for (key, count) in summary.process_paths.iter() {
@@ -160,7 +168,7 @@ impl<'a> Table<'a> {
                 text_path(out, path, *count, 42);
             }
         }
-        if let Some((processes, counts, errors)) = &self.others {
+        if let Some(Others { processes, counts, errors }) = &self.others {
             let name = if *processes > 0 { format!("({processes} others)") } else { "(others)".to_owned() };
             left(out, 32, |out| out.extend_from_slice(format!("      - -        {name}").as_bytes()));
             text_counts(out, counts, errors);
@@ -229,7 +237,7 @@ impl<'a> Table<'a> {
             out.extend_from_slice(b"]}");
         });
         out.extend_from_slice(b"],\n");
-        if let Some((processes, counts, errors)) = &self.others {
+        if let Some(Others { processes, counts, errors }) = &self.others {
             out.extend_from_slice(b"\"others\":{\"processes\":");
             push_number(out, *processes);
             out.push(b',');
@@ -271,7 +279,7 @@ impl<'a> Table<'a> {
             }
             out.extend_from_slice(b"\r\n");
         }
-        if let Some((_, counts, errors)) = &self.others {
+        if let Some(Others { counts, errors, .. }) = &self.others {
             out.extend_from_slice(b",,,,(others),,");
             csv_counts(out, counts, errors);
             out.extend_from_slice(b",,,\r\n");
