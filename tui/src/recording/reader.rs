@@ -1,0 +1,555 @@
+//! Reads a recording: from its beginning to wherever it ends, past damage, whatever the bytes.
+//!
+//! Nothing in a file makes it allocate more than a few times [`super::format::PAYLOAD_MAX`]; it never panics; and it never passes over
+//! anything in silence: what is missing is an [`Item::Damage`] or an [`Item::Cut`] with its place.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::format::{
+    Cursor, FrameHeader, HEADER_LEN, MAGIC, Order, PRELUDE_LEN, Prelude, PreludeError, codec, kind,
+    swap_record,
+};
+use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
+use crate::error::Error;
+use crate::source::{Batch, ProcessFacts};
+
+/// Bytes asked from the input at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a recording consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// Records, and until when they returned (boot clock, ns).
+    Records(Batch, u64),
+    /// Counters.
+    Counters(Box<CountersFrame>),
+    /// Facts on processes.
+    Facts(Vec<ProcessFacts>),
+    /// Something that can't be read and was passed over.
+    Damage(Damage),
+    /// The recording was closed properly, and this is its end. The last item.
+    End(End),
+    /// It was not: the file ends here, at this byte. The last item.
+    Cut(u64),
+}
+
+/// Bytes that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where they begin in the file.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+    /// What is wrong with them.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at offset {} were skipped: {}", self.bytes, self.offset, self.why)
+    }
+}
+
+/// What a file and bytes in memory have in common.
+trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+enum Input {
+    Seekable(Box<dyn ReadSeek>),
+    Stream(Box<dyn Read + Send>),
+}
+
+/// Reads one recording.
+pub struct Reader {
+    input: Input,
+    name: String,
+    prelude: Prelude,
+    session: SessionFrame,
+    /// Bytes read and not yet taken; the first one is at `offset` of the file.
+    window: Vec<u8>,
+    /// Bytes at the window's beginning that are taken already.
+    taken: usize,
+    offset: u64,
+    eof: bool,
+    done: bool,
+    /// Where the frame after the session begins.
+    first_frame: u64,
+    /// Records that came before, by the frames' own numbers.
+    ordinal: u64,
+    missing: u64,
+    decompressor: zstd::bulk::Decompressor<'static>,
+    /// An item found behind a gap, after the gap was told.
+    waiting: Option<Item>,
+}
+
+impl Reader {
+    /// Opens a recording; `-` is the standard input.
+    ///
+    /// # Errors
+    /// When it can't be opened, is no recording, is newer than this build, or its header is damaged.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.as_os_str() == "-" {
+            return Self::from_stream(Box::new(io::stdin()), "standard input");
+        }
+        let name = crate::escape::escaped(path.as_os_str().as_encoded_bytes());
+        let failed = |error: io::Error| Error::failed(format!("cannot read the recording {name}: {error}"));
+        let mut file = File::open(path).map_err(failed)?;
+        // A pipe or a process substitution opens by name, too.
+        match file.stream_position() {
+            Ok(_) => Self::begin(Input::Seekable(Box::new(file)), &name),
+            Err(_) => Self::begin(Input::Stream(Box::new(file)), &name),
+        }
+    }
+
+    /// Reads from anything that can only be read forwards. `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn from_stream(stream: Box<dyn Read + Send>, name: &str) -> Result<Self, Error> {
+        Self::begin(Input::Stream(stream), name)
+    }
+
+    /// Reads from bytes in memory. `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Self, Error> {
+        Self::begin(Input::Seekable(Box::new(io::Cursor::new(bytes))), name)
+    }
+
+    fn begin(input: Input, name: &str) -> Result<Self, Error> {
+        let refused = |why: String| Error::failed(format!("cannot read the recording {name}: {why}"));
+        let decompressor = zstd::bulk::Decompressor::new().map_err(|error| refused(error.to_string()))?;
+        let mut reader = Self {
+            input,
+            name: name.to_owned(),
+            prelude: Prelude::new([0; 8]),
+            session: SessionFrame::decode(&[]).unwrap_or_else(no_session),
+            window: Vec::new(),
+            taken: 0,
+            offset: 0,
+            eof: false,
+            done: false,
+            first_frame: 0,
+            ordinal: 0,
+            missing: 0,
+            decompressor,
+            waiting: None,
+        };
+        let io_failed = |error: io::Error| refused(error.to_string());
+        let have = reader.fill(PRELUDE_LEN).map_err(io_failed)?;
+        reader.prelude = Prelude::decode(reader.ahead(PRELUDE_LEN.min(have))).map_err(|error| {
+            refused(match error {
+                PreludeError::Junk if have == 0 => "it is empty".into(),
+                PreludeError::Junk if MAGIC.starts_with(reader.ahead(have.min(MAGIC.len()))) => {
+                    format!("it is cut off in its header, after {have} bytes")
+                }
+                PreludeError::Junk => "it is no opentop recording. `opentop -w FILE` makes one".into(),
+                PreludeError::Damaged if have < PRELUDE_LEN => {
+                    format!("it is cut off in its header, after {have} bytes")
+                }
+                PreludeError::Damaged => "its first 24 bytes are damaged, and nothing can be read without them".into(),
+                PreludeError::NewerFormat(version) => format!(
+                    "it has format version {version}, this opentop reads up to {}. A newer opentop reads it",
+                    super::format::FORMAT_VERSION
+                ),
+                PreludeError::NewerRecords(version) => format!(
+                    "its records have version {version}, this opentop reads up to {}. A newer opentop reads it",
+                    probe_common::RECORD_VERSION
+                ),
+            })
+        })?;
+        reader.advance(PRELUDE_LEN);
+        let damaged = || refused("its session header (at byte 24) is damaged or cut off".into());
+        let (header, raw) = reader.whole_frame().map_err(io_failed)?.ok_or_else(damaged)?;
+        reader.session = match header.kind {
+            kind::SESSION => SessionFrame::decode(&raw).ok_or_else(damaged)?,
+            _ => return Err(damaged()),
+        };
+        reader.first_frame = reader.offset;
+        Ok(reader)
+    }
+
+    /// The session that was recorded.
+    #[must_use]
+    pub fn session(&self) -> &SessionFrame {
+        &self.session
+    }
+
+    /// What the recording is called in messages: escaped.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the next item begins, bytes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Records that were in frames that could not be read, as far as the frames behind them tell.
+    #[must_use]
+    pub fn missing_records(&self) -> u64 {
+        self.missing
+    }
+
+    /// The next item; `None` behind the last one ([`Item::End`] or [`Item::Cut`]).
+    ///
+    /// # Errors
+    /// When reading fails: not for what the bytes are.
+    pub fn next_item(&mut self) -> Result<Option<Item>, Error> {
+        if let Some(item) = self.waiting.take() {
+            return Ok(Some(item));
+        }
+        self.step().map_err(|error| {
+            Error::failed(format!("cannot read the recording {} at byte {}: {error}", self.name, self.offset))
+        })
+    }
+
+    fn step(&mut self) -> io::Result<Option<Item>> {
+        let mut gap: Option<Damage> = None;
+        while !self.done {
+            let start = self.offset;
+            let have = self.fill(HEADER_LEN)?;
+            if have == 0 {
+                self.done = true;
+                return Ok(Some(self.after(gap, Item::Cut(start))));
+            }
+            let why = match FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) {
+                None if have < HEADER_LEN && self.prelude.marker.starts_with(self.ahead(8)) => {
+                    return Ok(Some(self.cut(gap)));
+                }
+                None => {
+                    self.skip_to_marker()?;
+                    "the frame's header is damaged"
+                }
+                Some(header) => {
+                    let len = HEADER_LEN + header.stored_len as usize;
+                    let have = self.fill(len)?;
+                    self.note(&header);
+                    if have < len && self.find_marker(1).is_none() {
+                        self.miss(&header);
+                        return Ok(Some(self.cut(gap)));
+                    }
+                    match self.payload(&header) {
+                        Some(raw) => {
+                            self.advance(len);
+                            match self.item(&header, &raw) {
+                                // A kind that this build does not know.
+                                Ok(None) => continue,
+                                Ok(Some(item)) => return Ok(Some(self.after(gap, item))),
+                                Err(why) => {
+                                    self.miss(&header);
+                                    why
+                                }
+                            }
+                        }
+                        None => {
+                            self.miss(&header);
+                            if have < len {
+                                // Bytes are missing from its middle: what follows is nearer than its length says.
+                                self.skip_to_marker()?;
+                                "the frame is not whole"
+                            } else {
+                                // By its length: looking for frames within a payload would let a crafted file keep
+                                // the reader busy without end.
+                                self.advance(len);
+                                "the frame's checksum does not fit"
+                            }
+                        }
+                    }
+                }
+            };
+            let bytes = self.offset - start;
+            match &mut gap {
+                Some(gap) => gap.bytes += bytes,
+                None => gap = Some(Damage { offset: start, bytes, why }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes note of the records that the frames before this one held.
+    fn note(&mut self, header: &FrameHeader) {
+        self.missing = self.missing.saturating_add(header.ordinal.saturating_sub(self.ordinal));
+        self.ordinal = self.ordinal.max(header.ordinal);
+        if header.kind == kind::RECORDS {
+            self.ordinal = self.ordinal.saturating_add(u64::from(header.count));
+        }
+    }
+
+    /// The frame can't be read.
+    fn miss(&mut self, header: &FrameHeader) {
+        if header.kind == kind::RECORDS {
+            self.missing = self.missing.saturating_add(u64::from(header.count));
+        }
+    }
+
+    /// The file ends within a frame.
+    fn cut(&mut self, gap: Option<Damage>) -> Item {
+        let at = self.offset + (self.window.len() - self.taken) as u64;
+        self.done = true;
+        self.after(gap, Item::Cut(at))
+    }
+
+    /// `item`, or the damage before it first.
+    fn after(&mut self, gap: Option<Damage>, item: Item) -> Item {
+        match gap {
+            None => item,
+            Some(gap) => {
+                self.waiting = Some(item);
+                Item::Damage(gap)
+            }
+        }
+    }
+
+    fn item(&mut self, header: &FrameHeader, raw: &[u8]) -> Result<Option<Item>, &'static str> {
+        let wrong = "its content is not what its kind says";
+        Ok(Some(match header.kind {
+            kind::RECORDS => {
+                Item::Records(records(raw, header.count, self.prelude.order).ok_or(wrong)?, header.time_ns)
+            }
+            kind::COUNTERS => Item::Counters(Box::new(CountersFrame::decode(raw).ok_or(wrong)?)),
+            kind::FACTS => Item::Facts(payload::take_facts(raw, header.count).ok_or(wrong)?),
+            kind::END => {
+                let end = End::decode(raw).ok_or(wrong)?;
+                self.done = true;
+                Item::End(end)
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Goes back to the first frame.
+    ///
+    /// # Errors
+    /// When the input can only be read forwards, or seeking fails.
+    pub fn rewind(&mut self) -> Result<(), Error> {
+        self.seek_to(self.first_frame, 0)
+    }
+
+    /// Goes to an entry of the index: the next item is the frame of records there.
+    ///
+    /// # Errors
+    /// As [`Reader::rewind`].
+    pub fn seek(&mut self, entry: &IndexEntry) -> Result<(), Error> {
+        self.seek_to(entry.offset.max(self.first_frame), entry.ordinal)
+    }
+
+    fn seek_to(&mut self, offset: u64, ordinal: u64) -> Result<(), Error> {
+        let Input::Seekable(input) = &mut self.input else {
+            return Err(Error::failed(format!(
+                "cannot go back in the recording {}: it can only be read forwards. Replay it from a file",
+                self.name
+            )));
+        };
+        input
+            .seek(SeekFrom::Start(offset))
+            .map_err(|error| Error::failed(format!("cannot read the recording {}: {error}", self.name)))?;
+        self.window.clear();
+        (self.taken, self.offset, self.ordinal) = (0, offset, ordinal);
+        (self.eof, self.done, self.missing, self.waiting) = (false, false, 0, None);
+        Ok(())
+    }
+
+    /// Whether [`Reader::rewind`] and [`Reader::seek`] can work.
+    #[must_use]
+    pub fn can_seek(&self) -> bool {
+        matches!(self.input, Input::Seekable(_))
+    }
+
+    /// Where records are: from the index of the file, or, when it has none (it was cut off), from the headers of all
+    /// its frames. Goes back to the first frame.
+    ///
+    /// # Errors
+    /// As [`Reader::rewind`].
+    pub fn index(&mut self) -> Result<Vec<IndexEntry>, Error> {
+        self.rewind()?;
+        let stored = self.stored_index().unwrap_or_default();
+        let index = if stored.is_empty() { self.scan()? } else { stored };
+        self.rewind()?;
+        Ok(index)
+    }
+
+    fn stored_index(&mut self) -> Option<Vec<IndexEntry>> {
+        let Input::Seekable(input) = &mut self.input else { return None };
+        let len = input.seek(SeekFrom::End(0)).ok()?;
+        let end = len.checked_sub((HEADER_LEN + End::LEN) as u64).filter(|end| *end >= self.first_frame)?;
+        self.seek_to(end, 0).ok()?;
+        let (header, raw) = self.whole_frame().ok()??;
+        let end_offset = (header.kind == kind::END).then(|| End::decode(&raw))??.index_offset;
+        self.seek_to(end_offset, 0).ok()?;
+        let (header, raw) = self.whole_frame().ok()??;
+        (header.kind == kind::INDEX).then(|| payload::decode_index(&raw))
+    }
+
+    /// Reads headers only, passing over the payloads; keeps a bounded number of entries.
+    fn scan(&mut self) -> Result<Vec<IndexEntry>, Error> {
+        let (mut entries, mut stride, mut frames) = (Vec::new(), 1u64, 0u64);
+        self.rewind()?;
+        let failed = |name: &str, error: io::Error| Error::failed(format!("cannot read the recording {name}: {error}"));
+        loop {
+            let have = self.fill(HEADER_LEN).map_err(|error| failed(&self.name, error))?;
+            if have < HEADER_LEN {
+                return Ok(entries);
+            }
+            let Some(header) = FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) else {
+                self.skip_to_marker().map_err(|error| failed(&self.name, error))?;
+                continue;
+            };
+            if header.kind == kind::RECORDS {
+                if frames.is_multiple_of(stride) {
+                    if entries.len() >= payload::INDEX_MAX {
+                        let mut even = false;
+                        entries.retain(|_| {
+                            even = !even;
+                            even
+                        });
+                        stride *= 2;
+                    }
+                    let (time_ns, ordinal) = (header.time_ns, header.ordinal);
+                    entries.push(IndexEntry { offset: self.offset, time_ns, ordinal });
+                }
+                frames += 1;
+            }
+            // Counted as skipped only as far as there is something: the window may hold less than the payload.
+            let len = HEADER_LEN + header.stored_len as usize;
+            let have = self.fill(len).map_err(|error| failed(&self.name, error))?;
+            self.advance(len.min(have));
+        }
+    }
+
+    fn whole_frame(&mut self) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
+        self.fill(HEADER_LEN)?;
+        let Some(header) = FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) else {
+            return Ok(None);
+        };
+        self.fill(HEADER_LEN + header.stored_len as usize)?;
+        let Some(raw) = self.payload(&header) else { return Ok(None) };
+        self.advance(HEADER_LEN + header.stored_len as usize);
+        Ok(Some((header, raw)))
+    }
+
+    /// The payload behind the header at the window's beginning, checked and decompressed.
+    fn payload(&mut self, header: &FrameHeader) -> Option<Vec<u8>> {
+        let len = header.stored_len as usize;
+        let stored = self.window.get(self.taken + HEADER_LEN..self.taken + HEADER_LEN + len)?;
+        if crc32fast::hash(stored) != header.payload_crc {
+            return None;
+        }
+        let raw = match header.codec {
+            codec::NONE => stored.to_vec(),
+            // The bound was checked with the header; zstd never writes beyond it.
+            codec::ZSTD => self.decompressor.decompress(stored, header.raw_len as usize).ok()?,
+            _ => return None,
+        };
+        (raw.len() == header.raw_len as usize).then_some(raw)
+    }
+
+    /// Skips at least one byte, and on to the next marker or the end.
+    fn skip_to_marker(&mut self) -> io::Result<()> {
+        self.advance(1);
+        loop {
+            let have = self.fill(READ_BYTES)?;
+            if let Some(at) = self.find_marker(0) {
+                self.advance(at);
+                return Ok(());
+            }
+            if self.eof {
+                self.advance(have);
+                return Ok(());
+            }
+            // A marker may begin in the last bytes.
+            self.advance(have.saturating_sub(self.prelude.marker.len() - 1).max(1));
+        }
+    }
+
+    fn find_marker(&self, from: usize) -> Option<usize> {
+        let marker = self.prelude.marker;
+        let ahead = self.window.get(self.taken + from..)?;
+        ahead.windows(marker.len()).position(|bytes| bytes == marker).map(|at| at + from)
+    }
+
+    /// Up to `len` bytes that lie ahead.
+    fn ahead(&self, len: usize) -> &[u8] {
+        let rest = self.window.get(self.taken..).unwrap_or_default();
+        rest.get(..len).unwrap_or(rest)
+    }
+
+    fn advance(&mut self, len: usize) {
+        let len = len.min(self.window.len() - self.taken);
+        self.taken += len;
+        self.offset += len as u64;
+    }
+
+    /// Reads until at least `len` bytes lie ahead, or the end is reached; how many do.
+    fn fill(&mut self, len: usize) -> io::Result<usize> {
+        if self.taken >= READ_BYTES.max(self.window.len() / 2) || self.taken == self.window.len() {
+            self.window.drain(..self.taken);
+            self.taken = 0;
+        }
+        while !self.eof && self.window.len() - self.taken < len {
+            let old = self.window.len();
+            self.window.resize(old + READ_BYTES, 0);
+            let Some(space) = self.window.get_mut(old..) else { break };
+            let read = match &mut self.input {
+                Input::Seekable(input) => input.read(space),
+                Input::Stream(input) => input.read(space),
+            };
+            match read {
+                Ok(read) => {
+                    self.window.truncate(old + read);
+                    self.eof = read == 0;
+                }
+                Err(error) => {
+                    self.window.truncate(old);
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(self.window.len() - self.taken)
+    }
+}
+
+/// Stands in until the session is read.
+fn no_session() -> SessionFrame {
+    SessionFrame {
+        session: crate::session::Session {
+            attach: crate::session::AttachKind::Kprobe,
+            reason: String::new(),
+            kernel: String::new(),
+            hostname: String::new(),
+            wall_offset_ns: 0,
+            start_ns: 0,
+            routes: Vec::new(),
+            capture: String::new(),
+            ring_bytes: 0,
+        },
+        part: 1,
+        writer: String::new(),
+    }
+}
+
+/// Splits a payload into its records, in this machine's byte order.
+fn records(raw: &[u8], count: u32, order: Order) -> Option<Batch> {
+    let (mut cursor, mut batch) = (Cursor::new(raw), Batch::default());
+    let mut turned = Vec::new();
+    for _ in 0..count {
+        let record = cursor.bytes()?;
+        if order == Order::NATIVE {
+            batch.push(record);
+        } else {
+            turned.clear();
+            turned.extend_from_slice(record);
+            swap_record(&mut turned);
+            batch.push(&turned);
+        }
+    }
+    cursor.is_empty().then_some(batch)
+}
