@@ -135,14 +135,14 @@ pub mod marks {
 
 /// Slots of the per-CPU `LOSSES` map, each a `u64` that only grows.
 pub mod loss {
-    /// Opens that returned and were in the capture: generated.
-    pub const GENERATED: u32 = 0;
     /// Records that the ring had no room for.
-    pub const RING_FULL: u32 = 1;
-    /// Opens whose entry found the in-flight table full: counted, but no record could be made.
-    pub const INFLIGHT_FULL: u32 = 2;
-    /// Returns whose entry was not seen although the process was captured.
-    pub const NO_ENTRY: u32 = 3;
+    pub const RING_FULL: u32 = 0;
+    /// Entries that found the in-flight table full: their returns are [`NO_ENTRY`].
+    pub const INFLIGHT_FULL: u32 = 1;
+    /// Returns whose entry was not seen: the open is counted and has a record, with what the return knows.
+    pub const NO_ENTRY: u32 = 2;
+    /// Long names that found the table of long names full: cut, and marked.
+    pub const LONG_FULL: u32 = 3;
     /// Records whose name could not be read.
     pub const NAME_UNREADABLE: u32 = 4;
     /// Records whose name was cut.
@@ -153,12 +153,10 @@ pub mod loss {
     pub const DIR_INCOMPLETE: u32 = 7;
     /// Opens counted in the row of all others because the process table was full.
     pub const PROCESS_TABLE_FULL: u32 = 8;
-    /// Opens of opentop itself, passed over.
-    pub const SELF: u32 = 9;
-    /// Entries whose return was never seen (the thread died, or a kretprobe was missed).
-    pub const NO_RETURN: u32 = 10;
+    /// Entries whose return was never seen (a kretprobe was missed, say): opens without a record.
+    pub const NO_RETURN: u32 = 9;
     /// Number of slots.
-    pub const COUNT: u32 = 16;
+    pub const COUNT: u32 = 10;
 }
 
 /// Key of the `PROCESSES` map: a pid alone is reused, a pid with its start time is not.
@@ -177,7 +175,8 @@ pub struct ProcessKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ProcessCounts {
-    /// Opens that returned.
+    /// In the kernel's map: opens of unknown duration only, as the histogram counts the others (one addition less per
+    /// open). What reads the map adds the histogram up, so everywhere else: opens that returned.
     pub opens: u64,
     /// Those of them that failed.
     pub failed: u64,
@@ -203,6 +202,133 @@ pub struct ProcessCounts {
     pub comm: [u8; COMM_LEN],
     /// log2 histogram of the durations, see [`HISTOGRAM_BUCKETS`].
     pub histogram: [u64; HISTOGRAM_BUCKETS],
+}
+
+/// The globals that steer the probe, fixed at load (`.rodata`): the verifier knows them and drops what they switch off.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Config {
+    /// Device of the pid namespace that `self_tgid` is counted in, as in `stat("/proc/self/ns/pid")`.
+    pub pidns_dev: u64,
+    /// Its inode; 0 for the initial one.
+    pub pidns_ino: u64,
+    /// opentop itself: its opens are never recorded.
+    pub self_tgid: u32,
+    /// Set of [`config`].
+    pub flags: u32,
+    /// Bytes waiting in the ring from which the reader is woken in any case; 0 to never ask.
+    pub wake_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Where the kernel keeps things.
+    pub offsets: Offsets,
+}
+
+/// Bits of [`Config::flags`].
+pub mod config {
+    /// The offsets are those of the running kernel.
+    pub const BTF: u32 = 1 << 0;
+    /// The kernel has the helper `bpf_task_pt_regs` (5.15).
+    pub const TASK_PT_REGS: u32 = 1 << 1;
+}
+
+/// Where the running kernel keeps what the probe reads, in bytes, from its BTF (Rust emits no CO-RE relocations).
+///
+/// An offset that may be missing (its member came or went with a version) is [`Offsets::NONE`] then.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Offsets {
+    /// `task_struct.real_parent`
+    pub task_real_parent: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime`
+    pub task_start_boottime: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.comm`
+    pub task_comm: u32,
+    /// `task_struct.fs`
+    pub task_fs: u32,
+    /// `task_struct.files`
+    pub task_files: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `task_struct.stack`
+    pub task_stack: u32,
+    /// `task_struct.thread_info.status`
+    pub task_status: u32,
+    /// `signal_struct.live`
+    pub signal_live: u32,
+    /// From the bottom of the kernel's stack to the `pt_regs` of the system call.
+    pub stack_pt_regs: u32,
+    /// `pt_regs.orig_ax`
+    pub pt_regs_nr: u32,
+    /// `fs_struct.root`
+    pub fs_root: u32,
+    /// `fs_struct.pwd`
+    pub fs_pwd: u32,
+    /// `files_struct.fdt`
+    pub files_fdt: u32,
+    /// `fdtable.max_fds`
+    pub fdt_max_fds: u32,
+    /// `fdtable.fd`
+    pub fdt_fd: u32,
+    /// `file.f_path`
+    pub file_path: u32,
+    /// `dentry.d_hash.pprev`: NULL once the dentry is unhashed
+    pub dentry_hash_pprev: u32,
+    /// `dentry.d_parent`, with `d_name` right behind it
+    pub dentry_parent: u32,
+    /// `vfsmount.mnt_root`
+    pub vfsmount_root: u32,
+    /// `mount.mnt`
+    pub mount_mnt: u32,
+    /// `mount.mnt_parent`
+    pub mount_parent: u32,
+    /// `mount.mnt_mountpoint`
+    pub mount_mountpoint: u32,
+    /// `open_flags.open_flag`
+    pub open_flags_flag: u32,
+    /// `io_kiocb.cmd` (from 5.19), before it the union that has `io_kiocb.open`
+    pub req_open: u32,
+    /// `io_open.dfd`
+    pub io_open_dfd: u32,
+    /// `io_open.how`
+    pub io_open_how: u32,
+    /// `io_kiocb.cqe.res` (from 5.19), before it `io_kiocb.result`
+    pub req_result: u32,
+    /// `io_kiocb.task` (up to 6.12): whose request it is where a kernel thread does the work
+    pub req_task: u32,
+}
+
+impl Offsets {
+    /// The running kernel has no such member.
+    pub const NONE: u32 = u32::MAX;
+}
+
+/// What is captured, in the one slot of the `CAPTURE` map: rewritten while the probe runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Capture {
+    /// Set of [`capture`].
+    pub flags: u32,
+    /// The uid, with [`capture::UID`] (0 is root, so "any" needs a bit of its own).
+    pub uid: u32,
+}
+
+/// Bits of [`Capture::flags`].
+pub mod capture {
+    /// Only processes in the `SCOPE` map, which forks enter by themselves.
+    pub const SCOPE: u32 = 1 << 0;
+    /// Only opens by [`super::Capture::uid`].
+    pub const UID: u32 = 1 << 1;
+    /// Only opens that failed.
+    pub const FAILED: u32 = 1 << 2;
+    /// Nothing at all: the probe is attached and waits.
+    pub const OFF: u32 = 1 << 3;
 }
 
 const _: () = {

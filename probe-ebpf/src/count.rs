@@ -1,0 +1,122 @@
+//! Counting: losses per CPU, opens per process. Look up, then add in place; nothing is read back.
+
+use core::arch::asm;
+
+use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey, RecordHeader, loss};
+
+use crate::maps::{InFlight, LOSSES, OTHERS, PROCESSES, ZEROS};
+
+/// Adds to a counter of a map that other CPUs (or, where fentry programs can be preempted, other tasks) add to as well.
+///
+/// # Safety
+/// `counter` points to an aligned `u64` of a map's value.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, n: u64) {
+    // core has no fetch_add for BPF, which cannot compare and swap on older kernels; BPF_XADD it has always had.
+    // SAFETY: the caller's.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) n, options(nostack)) };
+}
+
+/// Counts a loss.
+#[inline(always)]
+pub fn lost(slot: u32, n: u64) {
+    if let Some(counter) = LOSSES.get_ptr_mut(slot) {
+        // SAFETY: a value of LOSSES.
+        unsafe { add(counter, n) };
+    }
+}
+
+/// The bucket of a duration, see [`HISTOGRAM_BUCKETS`]: BPF has no instruction for the leading zeros.
+#[inline(always)]
+fn bucket(duration_ns: u64) -> usize {
+    let mut rest = if duration_ns > u32::MAX as u64 { u32::MAX } else { duration_ns as u32 };
+    let mut log = 0;
+    if rest >= 1 << 16 {
+        rest >>= 16;
+        log += 16;
+    }
+    if rest >= 1 << 8 {
+        rest >>= 8;
+        log += 8;
+    }
+    if rest >= 1 << 4 {
+        rest >>= 4;
+        log += 4;
+    }
+    if rest >= 1 << 2 {
+        rest >>= 2;
+        log += 2;
+    }
+    if rest >= 2 {
+        log += 1;
+    }
+    log & (HISTOGRAM_BUCKETS - 1)
+}
+
+/// Counts one open that returned. The row to which a lost record is to be counted comes back.
+#[inline(always)]
+pub fn open(entry: &InFlight, now_ns: u64) -> Option<*mut ProcessCounts> {
+    let header = &entry.header;
+    let row = row(header)?;
+    // SAFETY: a value of PROCESSES or OTHERS, which stays readable until the program ends even if it is deleted.
+    unsafe {
+        add(&raw mut (*row).histogram[bucket(header.duration_ns)], 1);
+        add(&raw mut (*row).latency_ns, header.duration_ns);
+        if header.duration_ns > (*row).latency_max_ns {
+            (*row).latency_max_ns = header.duration_ns;
+        }
+        if header.ret < 0 {
+            add(&raw mut (*row).failed, 1);
+        }
+        (*row).last_ns = now_ns;
+        // A thread's name says less than its process's: the leader's wins.
+        if header.tid == header.tgid || (*row).comm[0] == 0 {
+            (*row).comm = header.comm;
+        }
+    }
+    Some(row)
+}
+
+/// Counts one open of which only the return was seen.
+#[inline(always)]
+pub fn unseen(header: &RecordHeader) -> Option<*mut ProcessCounts> {
+    let row = row(header)?;
+    // SAFETY: as in `open`.
+    unsafe {
+        add(&raw mut (*row).opens, 1);
+        if header.ret < 0 {
+            add(&raw mut (*row).failed, 1);
+        }
+        (*row).last_ns = header.start_ns;
+        if (*row).comm[0] == 0 {
+            (*row).comm = header.comm;
+        }
+    }
+    Some(row)
+}
+
+/// The row of a process, made at its first open; the row of all others when the table is full.
+#[inline(always)]
+fn row(header: &RecordHeader) -> Option<*mut ProcessCounts> {
+    let key = &ProcessKey { start_ns: header.process_start_ns, tgid: header.tgid, reserved: 0 };
+    if let Some(row) = PROCESSES.get_ptr_mut(key) {
+        return Some(row);
+    }
+    let zeros = ZEROS.get(0)?;
+    // Another CPU may be first: what matters is that the row is there afterwards.
+    let _ = PROCESSES.insert(key, &zeros.counts, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    match PROCESSES.get_ptr_mut(key) {
+        Some(row) => {
+            // SAFETY: a value of PROCESSES.
+            unsafe {
+                (*row).uid = header.uid;
+                (*row).ppid = header.ppid;
+            }
+            Some(row)
+        }
+        None => {
+            lost(loss::PROCESS_TABLE_FULL, 1);
+            OTHERS.get_ptr_mut(0)
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Who opens: the capture's decision, and what the kernel knows of the process.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::bpf_pidns_info,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf,
+        bpf_get_current_uid_gid, bpf_get_ns_current_pid_tgid, bpf_probe_read_kernel, bpf_task_pt_regs,
+    },
+    programs::RawTracePointContext,
+};
+use probe_common::{Capture, Offsets, ProcessKey, capture, route};
+
+use crate::{
+    config::{self, setting},
+    maps::{CAPTURE, INFLIGHT, LONG, PROCESSES, SCOPE},
+};
+
+/// Reads kernel memory; `None` where it is not there.
+#[inline(always)]
+pub fn read<T>(address: u64) -> Option<T> {
+    // SAFETY: bpf_probe_read_kernel checks the address itself and fails on a bad one.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// The current task's `task_struct`.
+#[inline(always)]
+pub fn task() -> u64 {
+    // SAFETY: no arguments, no conditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Whether the current process is opentop itself.
+#[inline(always)]
+fn is_self(tgid: u32) -> bool {
+    let (dev, ino) = (setting!(pidns_dev), setting!(pidns_ino));
+    if ino == 0 {
+        return tgid == setting!(self_tgid);
+    }
+    // In a container opentop knows itself by the pid of its own namespace only.
+    let mut seen = bpf_pidns_info { pid: 0, tgid: 0 };
+    // SAFETY: the helper fills the struct, or fails and zeroes it.
+    let found = unsafe { bpf_get_ns_current_pid_tgid(dev, ino, &raw mut seen, size_of::<bpf_pidns_info>() as u32) };
+    found == 0 && seen.tgid == setting!(self_tgid)
+}
+
+/// The capture, if it wants opens of the current process.
+#[inline(always)]
+pub fn wanted(pid_tgid: u64) -> Option<&'static Capture> {
+    let tgid = (pid_tgid >> 32) as u32;
+    let capture = CAPTURE.get(0)?;
+    if capture.flags != 0 {
+        if capture.flags & capture::OFF != 0 {
+            return None;
+        }
+        // SAFETY: the value is not used, only that there is one.
+        if capture.flags & capture::SCOPE != 0 && unsafe { SCOPE.get(tgid) }.is_none() {
+            return None;
+        }
+        if capture.flags & capture::UID != 0 && bpf_get_current_uid_gid() as u32 != capture.uid {
+            return None;
+        }
+    }
+    if is_self(tgid) { None } else { Some(capture) }
+}
+
+/// `start_boottime` of a task's process, ns; 0 when it cannot be read.
+#[inline(always)]
+pub fn start_ns(task: u64) -> u64 {
+    if !config::btf() {
+        return 0;
+    }
+    let Some(leader) = read::<u64>(task + u64::from(setting!(offsets.task_group_leader))) else { return 0 };
+    read(leader + u64::from(setting!(offsets.task_start_boottime))).unwrap_or(0)
+}
+
+/// tgid of a task's parent; 0 when it cannot be read.
+#[inline(always)]
+pub fn ppid(task: u64) -> u32 {
+    if !config::btf() {
+        return 0;
+    }
+    let Some(parent) = read::<u64>(task + u64::from(setting!(offsets.task_real_parent))) else { return 0 };
+    read(parent + u64::from(setting!(offsets.task_tgid))).unwrap_or(0)
+}
+
+/// By which system call the current task came, as a route, and whether by a 32-bit one.
+#[inline(always)]
+pub fn syscall_route(task: u64) -> (u8, bool) {
+    let unknown = (route::SYSCALL, false);
+    if !config::btf() {
+        return unknown;
+    }
+    let regs = if config::task_pt_regs() {
+        // SAFETY: the helper takes the current task only and always has its registers.
+        unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+    } else {
+        match read::<u64>(task + u64::from(setting!(offsets.task_stack))) {
+            Some(stack) => stack + u64::from(setting!(offsets.stack_pt_regs)),
+            None => return unknown,
+        }
+    };
+    let Some(nr) = read::<u64>(regs + u64::from(setting!(offsets.pt_regs_nr))) else { return unknown };
+    let status = setting!(offsets.task_status);
+    // TS_COMPAT (arch/x86/include/asm/thread_info.h): int 0x80 and sysenter, also from a 64-bit program.
+    let compat = status != Offsets::NONE
+        && read::<u32>(task + u64::from(status)).is_some_and(|status| status & 2 != 0);
+    (if compat { compat_route(nr as u32) } else { native_route(nr as u32) }, compat)
+}
+
+/// From arch/x86/entry/syscalls/syscall_64.tbl; bit 30 is x32.
+#[inline(always)]
+fn native_route(nr: u32) -> u8 {
+    match nr & !(1 << 30) {
+        2 => route::OPEN,
+        85 => route::CREAT,
+        257 => route::OPENAT,
+        437 => route::OPENAT2,
+        _ => route::SYSCALL,
+    }
+}
+
+/// From arch/x86/entry/syscalls/syscall_32.tbl.
+#[inline(always)]
+fn compat_route(nr: u32) -> u8 {
+    match nr {
+        5 => route::OPEN,
+        8 => route::CREAT,
+        295 => route::OPENAT,
+        437 => route::OPENAT2,
+        _ => route::SYSCALL,
+    }
+}
+
+/// sched:sched_process_fork: a child of a captured process is captured, from before its first open.
+#[inline(always)]
+pub fn forked(ctx: &RawTracePointContext) {
+    let child: u64 = ctx.arg(1);
+    let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the value is not used, only that there is one.
+    if unsafe { SCOPE.get(parent_tgid) }.is_none() {
+        return;
+    }
+    let Some(tgid) = read::<u32>(child + u64::from(setting!(offsets.task_tgid))) else { return };
+    if tgid != parent_tgid {
+        let _ = SCOPE.insert(tgid, parent_tgid, 0);
+    }
+}
+
+/// sched:sched_process_exit: what was kept for the thread goes, and with the last one what was kept for the process.
+#[inline(always)]
+pub fn exited(_ctx: &RawTracePointContext) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    let task = task();
+    // Where the thread opened, its entry knows when the process started; where not, another's may have.
+    let _ = INFLIGHT.remove(pid_tgid);
+    let _ = LONG.remove(pid_tgid);
+    if !config::btf() {
+        return;
+    }
+    let Some(signal) = read::<u64>(task + u64::from(setting!(offsets.task_signal))) else { return };
+    // do_exit() has already taken this thread off: 0 means that it was the last.
+    if read::<i32>(signal + u64::from(setting!(offsets.signal_live))) != Some(0) {
+        return;
+    }
+    let _ = SCOPE.remove(tgid);
+    let key = ProcessKey { start_ns: start_ns(task), tgid, reserved: 0 };
+    if let Some(row) = PROCESSES.get_ptr_mut(key) {
+        // SAFETY: a value of PROCESSES.
+        unsafe { (*row).exited = 1 };
+    }
+}
+
+/// sched:sched_process_exec: a thread that execs takes over its leader's pid, and leaves its own behind.
+#[inline(always)]
+pub fn execed(ctx: &RawTracePointContext) {
+    let old_pid: u32 = ctx.arg(1);
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if old_pid != pid_tgid as u32 {
+        let _ = INFLIGHT.remove((pid_tgid & !0xffff_ffff) | u64::from(old_pid));
+    }
+    let _ = ctx.as_ptr();
+}
