@@ -229,7 +229,7 @@ pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
         // It failed before the kernel was done with the name, or the hook has no view of the kernel's copy.
         if kind == kind::HANDLE {
             if result >= 0 {
-                path::fill_from_descriptor(entry, task, result);
+                path::fill_from_descriptor(entry, pid_tgid, task, result);
             }
         } else {
             let name = entry.user_name;

@@ -1,12 +1,14 @@
 //! Names and directories: from the kernel's own copy, or from user memory where the kernel made none.
 
+use core::ptr::{read_volatile, write_volatile};
+
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use probe_common::{DIR_DEPTH, DIR_MAX, NAME_MAX, RecordHeader, loss, marks};
 
 use crate::{
     config::{self, setting},
     count::lost,
-    maps::{COMPONENT, INLINE_DIR, INLINE_NAME, InFlight, LONG, Long, NAMED_INLINE, NAMED_LONG, ZEROS},
+    maps::{COMPONENT, INFLIGHT, INLINE_DIR, INLINE_NAME, InFlight, LONG, Long, NAMED_INLINE, NAMED_LONG, ZEROS},
     process::read,
 };
 
@@ -79,9 +81,7 @@ pub fn fill(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
             entry.named = NAMED_INLINE;
             return;
         }
-        let end = entry.bytes.as_mut_ptr();
-        // SAFETY: name_len < INLINE_NAME, and INLINE_DIR + COMPONENT bytes are behind it.
-        if unsafe { walk::<INLINE_DIR>(&mut entry.header, task, end.add(name_len)) } {
+        if walk_inline(pid_tgid, task) != 0 {
             entry.named = NAMED_INLINE;
             return;
         }
@@ -132,9 +132,7 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
     let name_len = (len as usize - 1) & NAME_MAX;
     entry.header.name_len = name_len as u16;
     if needs_dir(&entry.header, long.bytes[0]) {
-        let end = long.bytes.as_mut_ptr();
-        // SAFETY: name_len <= NAME_MAX, and DIR_MAX + COMPONENT bytes are behind it.
-        if !unsafe { walk::<DIR_MAX>(&mut entry.header, task, end.add(name_len)) } {
+        if walk_long(pid_tgid, task) == 0 {
             entry.header.marks |= marks::DIR_TRUNCATED;
         }
     }
@@ -179,18 +177,48 @@ fn descriptor(task: u64, fd: i32) -> Option<Path> {
 
 /// Puts the path of an opened descriptor into the entry, as its directory.
 #[inline(always)]
-pub fn fill_from_descriptor(entry: &mut InFlight, task: u64, fd: i32) {
+pub fn fill_from_descriptor(entry: &mut InFlight, pid_tgid: u64, task: u64, fd: i32) {
     entry.named = NAMED_INLINE;
     if !config::btf() {
         return;
     }
-    let to = entry.bytes.as_mut_ptr();
     entry.header.dirfd = fd;
-    // SAFETY: INLINE_DIR + COMPONENT bytes are there.
-    if unsafe { walk::<INLINE_DIR>(&mut entry.header, task, to) } {
+    if walk_inline(pid_tgid, task) != 0 {
         entry.header.marks |= marks::DIR_IS_FILE;
     } else {
         entry.header.marks |= marks::DIR_IS_FILE | marks::DIR_TRUNCATED;
+    }
+}
+
+/// [`walk`] behind the name in the thread's [`InFlight`]; 0 when it does not fit.
+///
+/// A function of its own for the verifier, which checks it once instead of anew for every path to every call, and so takes
+/// plain numbers only and finds the entry again.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_inline(pid_tgid: u64, task: u64) -> u32 {
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 1 };
+    // SAFETY: a value of INFLIGHT that only this thread uses. name_len < INLINE_NAME, and INLINE_DIR + COMPONENT bytes
+    // are behind it.
+    unsafe {
+        let name_len = usize::from((*entry).header.name_len) & (INLINE_NAME - 1);
+        let out = (&raw mut (*entry).bytes).cast::<u8>().add(name_len);
+        u32::from(walk::<INLINE_DIR>(&mut (*entry).header, task, out))
+    }
+}
+
+/// [`walk`] behind the name in the thread's [`Long`]; 0 when it does not fit.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_long(pid_tgid: u64, task: u64) -> u32 {
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 1 };
+    let Some(long) = LONG.get_ptr_mut(pid_tgid) else { return 1 };
+    // SAFETY: values of INFLIGHT and LONG that only this thread uses. name_len <= NAME_MAX, and DIR_MAX + COMPONENT bytes
+    // are behind it.
+    unsafe {
+        let name_len = usize::from((*entry).header.name_len) & NAME_MAX;
+        let out = (&raw mut (*long).bytes).cast::<u8>().add(name_len);
+        u32::from(walk::<DIR_MAX>(&mut (*entry).header, task, out))
     }
 }
 
@@ -217,7 +245,6 @@ unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut
     let hashed = read::<u64>(at.dentry + u64::from(setting!(offsets.dentry_hash_pprev))).unwrap_or(1);
     let Some(mut mnt_root) = read::<u64>(at.mnt + u64::from(setting!(offsets.vfsmount_root))) else { return true };
     header.marks |= marks::HAS_DIR;
-    let mut len = 0usize;
     let mut done = false;
     for i in 0..DIR_DEPTH {
         if at.dentry == root.dentry && at.mnt == root.mnt {
@@ -244,6 +271,10 @@ unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut
             mnt_root = next;
             continue;
         }
+        // Read back from the map each time: in a register the verifier would track its lowest value, which is another
+        // one for every way here, and never see that it has been here before.
+        // SAFETY: a field of the header.
+        let len = usize::from(unsafe { read_volatile(&raw const header.dir_len) });
         if len >= CAP {
             break;
         }
@@ -257,9 +288,9 @@ unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut
         let end = at_len + (n as usize - 1 & (COMPONENT - 1));
         // SAFETY: end < CAP + COMPONENT.
         unsafe { *out.add(end) = b'/' };
-        len = end + 1;
+        // SAFETY: as above.
+        unsafe { write_volatile(&raw mut header.dir_len, end as u16 + 1) };
         at.dentry = dentry.parent;
     }
-    header.dir_len = len as u16;
     done
 }

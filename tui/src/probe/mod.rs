@@ -1,68 +1,449 @@
-//! (in the making: the signatures only)
+//! The probe in the kernel: loaded, attached, steered, read. The only place that names aya.
+//!
+//! What it is not: it decodes no record and knows no model. Records leave it as bytes, counts as plain structs.
+
+mod attach;
+mod btf;
+mod counters;
+mod offsets;
+mod scope;
+mod sys;
+mod tracefs;
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    path::Path,
+    time::Duration,
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, RingBuf},
+};
+use bytemuck::Zeroable as _;
+use probe_common::{Capture, Config, Offsets, ProcessCounts, capture, config};
 
 use crate::{
     error::{Error, Kind},
+    escape::escaped,
     session::{AttachKind, Session},
+    source::{Batch, Counters},
 };
+use counters::CounterReader;
 
-/// What to capture and how.
-#[derive(Clone, Debug)]
+/// The compiled kernel side, made by `cargo xtask probe`.
+static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.bpf.o"));
+
+const VALUE: usize = size_of::<ProcessCounts>();
+const CAPTURE: usize = size_of::<Capture>();
+
+/// Which processes to capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    All,
+    /// These, with the descendants they have and will have. More may come by [`Probe::follow`]; none at all is fine.
+    Pids(Vec<u32>),
+}
+
+/// How to load the probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The one way to attach; `None` for the first that works.
+    /// The kind of hook; `None` takes the first that attaches.
     pub attach: Option<AttachKind>,
-    /// Size of the ring, bytes: a power of two, at least a page.
+    /// Size of the ring, bytes: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Which processes.
+    /// Which processes to capture.
     pub scope: Scope,
-    /// Only opens by this user.
+    /// Only opens by this real uid.
     pub uid: Option<u32>,
-    /// Only opens that failed.
+    /// Only opens that fail.
     pub failed: bool,
-    /// The probe's own log, down to this level.
+    /// The probe's own log lines to ask for, see [`Probe::log_into`].
     pub log: Option<log::Level>,
+    /// Threads that can be between entry and return at once, with those that opened before and still live.
+    pub inflight: u32,
+    /// Rows of the table of processes.
+    pub processes: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { attach: None, ring_bytes: 8 << 20, scope: Scope::All, uid: None, failed: false, log: None }
+        Self {
+            attach: None,
+            ring_bytes: 8 << 20,
+            scope: Scope::All,
+            uid: None,
+            failed: false,
+            log: None,
+            inflight: 16384,
+            processes: 16384,
+        }
     }
 }
 
-/// Which processes to capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
-    All,
-    /// These, and their descendants.
-    Pids(Vec<u32>),
-}
-
-/// The probe, attached.
-#[derive(Debug)]
+/// The probe, attached. Dropping it takes it out of the kernel.
 pub struct Probe {
+    ebpf: Ebpf,
     session: Session,
+    ring: RingBuf<MapData>,
+    ring_fd: OwnedFd,
+    wake: Array<MapData, u32>,
+    capture_map: Array<MapData, [u8; CAPTURE]>,
+    scope_map: BpfHashMap<MapData, u32, u32>,
+    counters: CounterReader,
+    capture: Capture,
+    logger: Option<aya_log::EbpfLogger<Logger>>,
 }
 
 impl Probe {
-    /// Loads and attaches it.
+    /// Loads the probe, attaches it, and begins to capture.
     ///
     /// # Errors
-    /// When this kernel can't, or the privileges are missing.
-    pub fn start(_: &Options) -> Result<Self, Error> {
-        Err(Error::new(Kind::Unsupported, "this build has no probe yet"))
+    /// [`Kind::Denied`] when the kernel refuses for want of privileges, [`Kind::Unsupported`] when it has none of the
+    /// hooks or lacks what the capture needs, [`Kind::Failed`] for the rest.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        let btf = btf::Btf::read(btf::VMLINUX);
+        let offsets = match &btf {
+            Ok(btf) => offsets::find(btf),
+            Err(e) => Err(format!("{}: {e}", btf::VMLINUX)),
+        };
+        if let (Err(why), Scope::Pids(_)) = (&offsets, &options.scope) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "following a command or a process needs the kernel's type information, and there is none to use ({why}). \
+                     Run a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's since 2021), or capture all processes and filter what is shown with -f."
+                ),
+            ));
+        }
+        let btf = btf.ok();
+        let config = configuration(options, btf.as_ref(), offsets.as_ref().ok())?;
+        let mut ebpf = load(options, &config)?;
+        // Nothing is captured until everything is in place.
+        let mut capture_map: Array<MapData, [u8; CAPTURE]> =
+            take_map(&mut ebpf, "CAPTURE")?.try_into().map_err(|_| broken("CAPTURE"))?;
+        write_capture(&mut capture_map, Capture { flags: capture::OFF, uid: 0 })?;
+        let (attach, reason, routes) = attach_first(&mut ebpf, options.attach, btf.as_ref(), offsets.as_ref().ok())?;
+        attach::attach_processes(&mut ebpf).map_err(|r| refused(&[(None, r)]))?;
+        let uname = nix::sys::utsname::uname().map_err(|e| Error::failed(format!("uname failed: {}", e.desc())))?;
+        let text = |s: &std::ffi::OsStr| escaped(s.as_encoded_bytes());
+        let session = Session {
+            attach,
+            reason,
+            kernel: text(uname.release()),
+            hostname: text(uname.nodename()),
+            wall_offset_ns: wall_offset_ns(),
+            start_ns: boot_ns(),
+            routes,
+            capture: scope::describe(options),
+            ring_bytes: options.ring_bytes,
+        };
+        let mut probe = Self::take_maps(ebpf, session, capture_map)?;
+        probe.begin(options)?;
+        Ok(probe)
     }
 
-    /// Sends the probe's own log lines to `logger`.
-    ///
-    /// # Errors
-    /// When it has no log.
-    pub fn log_into(&mut self, _: Box<dyn log::Log>) -> Result<(), Error> {
+    fn take_maps(mut ebpf: Ebpf, session: Session, capture_map: Array<MapData, [u8; CAPTURE]>) -> Result<Self, Error> {
+        let processes = match take_map(&mut ebpf, "PROCESSES")? {
+            Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?,
+            _ => return Err(broken("PROCESSES")),
+        };
+        let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(|_| broken("EVENTS"))?;
+        let ring_fd = ring.as_fd().try_clone_to_owned().map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?;
+        let others: Array<MapData, [u8; VALUE]> = take_map(&mut ebpf, "OTHERS")?.try_into().map_err(|_| broken("OTHERS"))?;
+        let losses = take_map(&mut ebpf, "LOSSES")?.try_into().map_err(|_| broken("LOSSES"))?;
+        Ok(Self {
+            ring,
+            ring_fd,
+            wake: take_map(&mut ebpf, "WAKE")?.try_into().map_err(|_| broken("WAKE"))?,
+            capture_map,
+            scope_map: take_map(&mut ebpf, "SCOPE")?.try_into().map_err(|_| broken("SCOPE"))?,
+            counters: CounterReader::new(processes, others, losses),
+            capture: Capture { flags: capture::OFF, uid: 0 },
+            logger: None,
+            ebpf,
+            session,
+        })
+    }
+
+    /// The capture begins. Opens that were already under way are not in it.
+    fn begin(&mut self, options: &Options) -> Result<(), Error> {
+        let mut wanted = Capture::zeroed();
+        if let Scope::Pids(pids) = &options.scope {
+            wanted.flags |= capture::SCOPE;
+            for pid in scope::with_descendants(pids) {
+                self.follow(pid)?;
+            }
+        }
+        if let Some(uid) = options.uid {
+            wanted.flags |= capture::UID;
+            wanted.uid = uid;
+        }
+        if options.failed {
+            wanted.flags |= capture::FAILED;
+        }
+        self.set_capture(wanted)
+    }
+
+    fn set_capture(&mut self, wanted: Capture) -> Result<(), Error> {
+        write_capture(&mut self.capture_map, wanted)?;
+        self.capture = wanted;
         Ok(())
     }
 
-    /// What it sees.
+    /// Captures one more process and the descendants it will have.
+    ///
+    /// # Errors
+    /// When the kernel's table of captured processes is full.
+    pub fn follow(&mut self, pid: u32) -> Result<(), Error> {
+        self.scope_map.insert(pid, 0, 0).map_err(|e| map_error("the table of captured processes", &e))
+    }
+
+    /// What does not change.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
+
+    /// Moves up to `max` records from the ring into `batch`; how many it was.
+    pub fn drain(&mut self, batch: &mut Batch, max: usize) -> usize {
+        for n in 0..max {
+            // Each item holds its place in the ring until it is dropped: copied at once.
+            match self.ring.next() {
+                Some(record) => batch.push(&record),
+                None => return n,
+            }
+        }
+        max
+    }
+
+    /// Asks the probe to make [`Probe::as_fd`] readable at the next record. Until then it does not: the reader polls.
+    /// A record that comes at the same moment may be missed by this; look once more after a short sleep.
+    ///
+    /// # Errors
+    /// When the kernel refuses to write the map.
+    pub fn ask_wakeup(&mut self) -> Result<(), Error> {
+        self.wake.set(0, 1, 0).map_err(|e| map_error("the reader's sleep", &e))
+    }
+
+    /// The exact counts. Processes are in it that changed since the last reading.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the maps.
+    pub fn counters(&mut self) -> Result<Counters, Error> {
+        self.counters.read(boot_ns()).map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))
+    }
+
+    /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.
+    ///
+    /// # Errors
+    /// When the embedded probe has no log.
+    pub fn log_into(&mut self, logger: Box<dyn log::Log>) -> Result<(), Error> {
+        let log = aya_log::EbpfLogger::init_with_logger(&mut self.ebpf, Logger(logger))
+            .map_err(|e| Error::failed(format!("the probe's log could not be opened: {e}")))?;
+        self.logger = Some(log);
+        Ok(())
+    }
+
+    /// Writes what the probe logged since the last call.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Takes the hooks out of the kernel. Records and counts stay and can be read. Afterwards none comes any more.
+    pub fn detach(&mut self) {
+        let _ = self.set_capture(Capture { flags: self.capture.flags | capture::OFF, ..self.capture });
+        attach::unload_all(&mut self.ebpf);
+        // The kernel frees a hook after a grace period: a program that was running finishes meanwhile.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `Log` is for references only, not for boxes.
+struct Logger(Box<dyn log::Log>);
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.log(record);
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+impl AsFd for Probe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring_fd.as_fd()
+    }
+}
+
+impl AsRawFd for Probe {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring_fd.as_raw_fd()
+    }
+}
+
+fn configuration(options: &Options, btf: Option<&btf::Btf>, offsets: Option<&Offsets>) -> Result<Config, Error> {
+    let mut configuration = Config::zeroed();
+    if let Some(offsets) = offsets {
+        configuration.offsets = *offsets;
+        configuration.flags |= config::BTF;
+    }
+    if btf.is_some_and(|btf| btf.has_enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")) {
+        configuration.flags |= config::TASK_PT_REGS;
+    }
+    // While the reader sleeps between two polls a small ring fills up: then it is woken.
+    if options.ring_bytes < 4 << 20 {
+        configuration.wake_bytes = options.ring_bytes / 4;
+    }
+    configuration.self_tgid = std::process::id();
+    let ns = std::fs::metadata("/proc/self/ns/pid")
+        .map_err(|e| Error::failed(format!("/proc/self/ns/pid could not be read: {e}. Mount /proc and try again.")))?;
+    use std::os::unix::fs::MetadataExt as _;
+    // PROC_PID_INIT_INO of proc_ns.h: the initial namespace, where no translation is needed.
+    if ns.ino() != 0xefff_fffc {
+        (configuration.pidns_dev, configuration.pidns_ino) = (ns.dev(), ns.ino());
+    }
+    Ok(configuration)
+}
+
+fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
+    let level = options.log.map_or(0u8, |level| level as u8);
+    EbpfLoader::new()
+        // Nothing in the probe needs relocating, and reading the kernel's BTF once more costs tens of milliseconds.
+        .btf(None)
+                .override_global("CONFIG", bytemuck::bytes_of(config), true)
+        .override_global(aya_log::LEVEL, &level, true)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("INFLIGHT", options.inflight)
+        .map_max_entries("PROCESSES", options.processes)
+        .load(PROBE)
+        .map_err(|e| load_error(&e))
+}
+
+fn load_error(error: &aya::EbpfError) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut os = None;
+    while let Some(e) = source {
+        os = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error).or(os);
+        source = e.source();
+    }
+    match os {
+        Some(libc::EPERM | libc::EACCES) => Error::new(Kind::Denied, "the kernel refused to make the probe's maps: Operation not permitted"),
+        Some(libc::ENOMEM) => Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less."),
+        Some(libc::EINVAL) => Error::new(
+            Kind::Unsupported,
+            format!("the kernel refused the probe's maps ({error}). BPF ring buffers need Linux 5.8, with CONFIG_BPF_SYSCALL=y; see opentop doctor."),
+        ),
+        _ => Error::failed(format!("the probe could not be loaded: {}", escaped(error.to_string().as_bytes()))),
+    }
+}
+
+type Attached = (AttachKind, String, Vec<crate::session::RouteState>);
+
+/// The first kind that really attaches, with why.
+fn attach_first(ebpf: &mut Ebpf, wanted: Option<AttachKind>, btf: Option<&btf::Btf>, offsets: Option<&Offsets>) -> Result<Attached, Error> {
+    let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
+    let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
+    let mut refusals = Vec::new();
+    for kind in kinds {
+        match attach::attach(ebpf, *kind, btf, offsets) {
+            Ok(routes) => {
+                let reason = match (wanted, refusals.is_empty()) {
+                    (Some(_), _) => "as asked for".to_owned(),
+                    (None, true) => "first choice".to_owned(),
+                    (None, false) => words(&refusals),
+                };
+                return Ok((*kind, reason, routes));
+            }
+            Err(refusal) => {
+                attach::unload_all(ebpf);
+                refusals.push((Some(*kind), refusal));
+            }
+        }
+    }
+    Err(refused(&refusals))
+}
+
+fn words(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> String {
+    let parts: Vec<String> = refusals
+        .iter()
+        .map(|(kind, r)| match kind {
+            Some(kind) => format!("not {kind}: {}", r.why),
+            None => r.why.clone(),
+        })
+        .collect();
+    parts.join("; ")
+}
+
+fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
+    if refusals.iter().all(|(_, r)| r.denied) {
+        Error::new(Kind::Denied, format!("the probe may not be attached ({})", words(refusals)))
+    } else {
+        Error::new(
+            Kind::Unsupported,
+            format!("the probe cannot be attached to this kernel ({}). `opentop doctor` tells what the kernel has and what mends it.", words(refusals)),
+        )
+    }
+}
+
+fn write_capture(map: &mut Array<MapData, [u8; CAPTURE]>, wanted: Capture) -> Result<(), Error> {
+    let mut bytes = [0; CAPTURE];
+    bytes.copy_from_slice(bytemuck::bytes_of(&wanted));
+    map.set(0, bytes, 0).map_err(|e| map_error("the capture", &e))
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or_else(|| broken(name))
+}
+
+fn broken(name: &str) -> Error {
+    Error::failed(format!("the embedded probe has no usable map {name}: this opentop is not built right, build it again with cargo xtask probe"))
+}
+
+fn map_error(what: &str, error: &aya::maps::MapError) -> Error {
+    Error::failed(format!("{what} could not be written to the kernel: {}", escaped(error.to_string().as_bytes())))
+}
+
+/// The boot clock, ns: the clock of every record.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    clock_ns(nix::time::ClockId::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: nix::time::ClockId) -> u64 {
+    // Both clocks exist on every kernel that runs BPF.
+    let Ok(time) = nix::time::clock_gettime(clock) else { return 0 };
+    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+}
+
+/// Wall clock minus boot clock, ns. Of a few readings the one that took least time in between.
+fn wall_offset_ns() -> i64 {
+    let mut best = (u64::MAX, 0i64);
+    for _ in 0..5 {
+        let before = boot_ns();
+        let wall = clock_ns(nix::time::ClockId::CLOCK_REALTIME);
+        let after = boot_ns();
+        let boot = before + (after - before) / 2;
+        if after - before < best.0 {
+            best = (after - before, i64::try_from(i128::from(wall) - i128::from(boot)).unwrap_or(0));
+        }
+    }
+    best.1
+}
+
+/// Whether this kernel shows its types at all (for `doctor`).
+#[must_use]
+pub fn has_btf() -> bool {
+    Path::new(btf::VMLINUX).exists()
 }

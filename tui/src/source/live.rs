@@ -1,23 +1,173 @@
-//! (in the making: the signatures only)
+//! The live source: a task that drains the probe in bounded batches into a bounded channel.
+//!
+//! While opens come it polls every few milliseconds and the probe wakes nobody; when none has come it asks to be woken by
+//! the next one. A consumer that is slow makes it wait, the ring fills, and the kernel counts what it has no room for.
 
-use tokio::sync::mpsc;
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::Input;
-use crate::probe::Probe;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until},
+};
 
-/// The reader of a probe.
-#[derive(Debug)]
-pub struct Live;
+use super::{Batch, Input};
+use crate::{error::Error, probe::Probe};
 
-impl Live {
-    /// Asks for the end.
-    pub fn stop(&self) {}
+/// Most records of one hand-over.
+const BATCH_RECORDS: usize = 4096;
+/// Between two looks while opens come.
+const BUSY_POLL: Duration = Duration::from_millis(5);
+/// The one look after asking to be woken, for a record that crossed with it.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+/// Between two readings of the counters while opens come.
+const COUNTERS_BUSY: Duration = Duration::from_millis(250);
+/// The same while none comes.
+const COUNTERS_IDLE: Duration = Duration::from_secs(1);
+
+/// The running task, to end it by.
+pub struct Live {
+    stop: Arc<Notify>,
 }
 
-/// Starts reading.
+impl Live {
+    /// Asks for the end: the probe leaves the kernel, what is in the ring still comes, then the last counters, then
+    /// [`Input::End`].
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Starts the task. Call it within a tokio runtime. `capacity` is that of the channel, in hand-overs.
 ///
 /// # Errors
 /// When the ring cannot be watched.
-pub fn start(_: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Input>), crate::error::Error> {
-    Ok((Live, mpsc::channel(capacity).1))
+pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Input>), Error> {
+    let watched = |e: std::io::Error| Error::failed(format!("the ring buffer cannot be watched: {e}"));
+    let ring = probe.as_fd().try_clone_to_owned().map_err(watched)?;
+    // SAFETY: the descriptor is owned by the AsyncFd, so it stays open and the same for as long as it is registered.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|e| watched(e.into_parts().1))?;
+    let (sender, receiver) = mpsc::channel(capacity);
+    let stop = Arc::new(Notify::new());
+    let reader = Reader { probe, ring, sender, stop: Arc::clone(&stop), next_counters: Instant::now() + COUNTERS_BUSY };
+    tokio::spawn(async move {
+        // A closed channel is the consumer's own end; nothing is left to tell it.
+        let _ = reader.run().await;
+    });
+    Ok((Live { stop }, receiver))
+}
+
+struct Reader {
+    probe: Probe,
+    ring: AsyncFd<OwnedFd>,
+    sender: mpsc::Sender<Input>,
+    stop: Arc<Notify>,
+    next_counters: Instant,
+}
+
+/// The consumer is gone.
+struct Closed;
+
+impl Reader {
+    async fn run(mut self) -> Result<(), Closed> {
+        loop {
+            let n = self.hand_over().await?;
+            self.counters_if_due(n > 0).await?;
+            if n == BATCH_RECORDS {
+                // More is waiting; a stop must be heard all the same.
+                if self.stopped(Instant::now()).await {
+                    break;
+                }
+            } else if n > 0 {
+                if self.stopped(Instant::now() + BUSY_POLL).await {
+                    break;
+                }
+            } else if self.sleep().await? {
+                break;
+            }
+        }
+        self.end().await
+    }
+
+    /// Drains one batch to the consumer; how many records it was.
+    async fn hand_over(&mut self) -> Result<usize, Closed> {
+        let mut batch = Batch::default();
+        let n = self.probe.drain(&mut batch, BATCH_RECORDS);
+        if n > 0 {
+            self.send(Input::Batch(batch)).await?;
+        }
+        Ok(n)
+    }
+
+    /// Waits until `deadline` or the stop; whether it was the stop.
+    async fn stopped(&self, deadline: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.notified() => true,
+            () = sleep_until(deadline) => false,
+        }
+    }
+
+    /// Sleeps until a record, the next reading of the counters, or the stop; whether it was the stop.
+    async fn sleep(&mut self) -> Result<bool, Closed> {
+        if self.probe.ask_wakeup().is_err() {
+            return Ok(self.stopped(Instant::now() + BUSY_POLL).await);
+        }
+        let mut until = Instant::now() + LAST_LOOK;
+        loop {
+            let woken = tokio::select! {
+                biased;
+                () = self.stop.notified() => return Ok(true),
+                ready = self.ring.readable() => {
+                    if let Ok(mut guard) = ready {
+                        guard.clear_ready();
+                    }
+                    true
+                }
+                () = sleep_until(until.min(self.next_counters)) => false,
+            };
+            if woken || self.hand_over().await? > 0 {
+                return Ok(false);
+            }
+            self.counters_if_due(false).await?;
+            until = Instant::now() + COUNTERS_IDLE;
+        }
+    }
+
+    async fn counters_if_due(&mut self, busy: bool) -> Result<(), Closed> {
+        let now = Instant::now();
+        if busy {
+            self.next_counters = self.next_counters.min(now + COUNTERS_BUSY);
+        }
+        if now < self.next_counters {
+            return Ok(());
+        }
+        self.next_counters = now + if busy { COUNTERS_BUSY } else { COUNTERS_IDLE };
+        self.probe.flush_log();
+        self.send_counters().await
+    }
+
+    async fn send_counters(&mut self) -> Result<(), Closed> {
+        // A reading that fails is made up for by the next: the counts are cumulative.
+        match self.probe.counters() {
+            Ok(counters) => self.send(Input::Counters(Box::new(counters))).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn end(mut self) -> Result<(), Closed> {
+        self.probe.detach();
+        while self.hand_over().await? > 0 {}
+        self.probe.flush_log();
+        self.send_counters().await?;
+        self.send(Input::End).await
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Closed> {
+        self.sender.send(input).await.map_err(|_| Closed)
+    }
 }

@@ -63,17 +63,18 @@ impl Batch {
 pub struct Losses {
     /// Records that the ring had no room for.
     pub ring_full: u64,
-    /// Opens whose entry found the in-flight table full.
+    /// Entries that found the in-flight table full: their opens are shown with what the return knows (see `no_entry`).
     pub inflight_full: u64,
-    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion), where it tells.
+    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion), where it tells: their opens are among
+    /// `no_entry` or `no_return`.
     pub missed: u64,
     /// Records that user space dropped because they could not be decoded.
     pub undecodable: u64,
     /// Records that user space dropped because a bounded queue was full (a slow recording, say).
     pub dropped: u64,
-    /// Returns whose entry was not seen: shown, without duration.
+    /// Returns whose entry was not seen: shown, without name and duration.
     pub no_entry: u64,
-    /// Entries whose return was not seen.
+    /// Entries whose return was not seen: lost.
     pub no_return: u64,
     /// Records without a readable name: shown, and marked.
     pub name_unreadable: u64,
@@ -91,7 +92,7 @@ impl Losses {
     /// Opens that happened in the capture and are not in the stream: the `lost` of the account.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.ring_full + self.inflight_full + self.missed + self.undecodable + self.dropped
+        self.ring_full + self.no_return + self.undecodable + self.dropped
     }
 }
 

@@ -1,0 +1,276 @@
+//! Loading the programs of one kind of hook and hanging them into the kernel.
+
+use std::path::Path;
+
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+};
+use probe_common::Offsets;
+
+use super::{btf::Btf, tracefs};
+use crate::{
+    escape::escaped,
+    session::{AttachKind, RouteState},
+};
+
+/// What the kernel calls the function that walks a name: renamed in 7.x.
+const FILE_OPEN: [&str; 2] = ["do_filp_open", "do_file_open"];
+
+/// A route beyond the system calls that open by name, with its function and programs.
+struct Extra {
+    route: &'static str,
+    function: &'static str,
+    parameters: usize,
+    kprobes: [&'static str; 2],
+    fentries: [&'static str; 2],
+}
+
+const EXTRAS: [Extra; 3] = [
+    Extra {
+        route: "io_uring",
+        function: "io_openat2",
+        parameters: 2,
+        kprobes: ["k_io_openat2", "k_io_openat2_ret"],
+        fentries: ["f_io_openat2", "f_io_openat2_ret"],
+    },
+    Extra {
+        route: "exec",
+        function: "do_open_execat",
+        parameters: 3,
+        kprobes: ["k_execat", "k_execat_ret"],
+        fentries: ["f_execat", "f_execat_ret"],
+    },
+    Extra {
+        route: "handle",
+        function: "do_handle_open",
+        parameters: 3,
+        kprobes: ["k_handle", "k_handle_ret"],
+        fentries: ["f_handle", "f_handle_ret"],
+    },
+];
+
+/// Attaches one kind. What it sees comes back, or why it cannot be, in words.
+pub(super) fn attach(ebpf: &mut Ebpf, kind: AttachKind, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+    match kind {
+        AttachKind::Kprobe => kprobes(ebpf, offsets),
+        AttachKind::Fentry => fentries(ebpf, btf, offsets),
+        AttachKind::Tracepoint => tracefs::with(|| tracepoints(ebpf)).map_err(Refusal::other)?,
+    }
+}
+
+/// The hooks on processes coming and going, which every kind needs.
+pub(super) fn attach_processes(ebpf: &mut Ebpf) -> Result<(), Refusal> {
+    for (program, tracepoint) in
+        [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")]
+    {
+        let p: &mut RawTracePoint = program_mut(ebpf, program)?;
+        p.load().and_then(|()| p.attach(tracepoint)).map_err(|e| Refusal::of(tracepoint, &e))?;
+    }
+    Ok(())
+}
+
+/// Takes every program out of the kernel. That one is not in it is the only error there is.
+pub(super) fn unload_all(ebpf: &mut Ebpf) {
+    for (_, program) in ebpf.programs_mut() {
+        let _ = match program {
+            Program::KProbe(p) => p.unload(),
+            Program::FEntry(p) => p.unload(),
+            Program::FExit(p) => p.unload(),
+            Program::TracePoint(p) => p.unload(),
+            Program::RawTracePoint(p) => p.unload(),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// Why something could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// In words.
+    pub(super) why: String,
+    /// EPERM or EACCES: perhaps for want of privileges.
+    pub(super) denied: bool,
+}
+
+impl Refusal {
+    fn other(why: String) -> Self {
+        Self { why, denied: false }
+    }
+
+    fn of(what: &str, error: &ProgramError) -> Self {
+        let os = os_error(error);
+        let denied = os.as_ref().is_some_and(|e| matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)));
+        let mut why = match (error, &os) {
+            (ProgramError::LoadError { .. }, Some(e)) => format!("{what}: the kernel did not load the program ({e})"),
+            (_, Some(e)) => format!("{what}: {e}"),
+            (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
+        };
+        if let ProgramError::LoadError { verifier_log, .. } = error {
+            if let Some(reason) = verifier_reason(&verifier_log.to_string()) {
+                why.push_str(&format!("; the verifier says: {reason}"));
+            }
+        }
+        Self { why, denied }
+    }
+}
+
+/// The line of a verifier log that says what is wrong: the last but its statistics.
+fn verifier_reason(log: &str) -> Option<String> {
+    let line = log.lines().rev().find(|l| {
+        let l = l.trim();
+        !l.is_empty() && !l.starts_with("processed ") && !l.starts_with("verification time") && !l.starts_with("stack depth")
+    })?;
+    Some(escaped(line.trim().as_bytes()))
+}
+
+/// The operating system's error inside of aya's.
+fn os_error(error: &ProgramError) -> Option<std::io::Error> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = source {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            if let Some(code) = io.raw_os_error() {
+                return Some(std::io::Error::from_raw_os_error(code));
+            }
+        }
+        source = e.source();
+    }
+    None
+}
+
+fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| Refusal::other(format!("the embedded probe has no program {name}: opentop is not built right")))
+}
+
+fn kprobe(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), Refusal> {
+    let p: &mut KProbe = program_mut(ebpf, program)?;
+    match p.load() {
+        // A second try with another name of the function.
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(e) => return Err(Refusal::of(function, &e)),
+    }
+    p.attach(function, 0).map(drop).map_err(|e| Refusal::of(function, &e))
+}
+
+fn kprobes(ebpf: &mut Ebpf, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+    if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        return Err(Refusal::other("this kernel is built without kprobes (CONFIG_KPROBE_EVENTS)".into()));
+    }
+    first_of(&FILE_OPEN, |f| kprobe(ebpf, "k_filp_open", f))?;
+    // The return first: an entry without it would wait forever.
+    kprobe(ebpf, "k_openat2_ret", "do_sys_openat2")?;
+    kprobe(ebpf, "k_openat2", "do_sys_openat2")?;
+    let mut routes = native();
+    for extra in &EXTRAS {
+        let [entry, ret] = extra.kprobes;
+        let attached = usable(extra, offsets)
+            .and_then(|()| kprobe(ebpf, ret, extra.function))
+            .and_then(|()| kprobe(ebpf, entry, extra.function));
+        routes.push(RouteState { name: extra.route, blind: attached.err().map(|r| r.why) });
+    }
+    Ok(routes)
+}
+
+fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+    let (Some(btf), Ok(aya_btf)) = (btf, AyaBtf::from_sys_fs()) else {
+        return Err(Refusal::other("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs".into()));
+    };
+    let mut pair = |entry: &str, exit: &str, function: &str, parameters: usize| -> Result<(), Refusal> {
+        match btf.parameters(function) {
+            Some(n) if n == parameters => {}
+            Some(n) => return Err(Refusal::other(format!("{function} has {n} parameters here, not {parameters}"))),
+            None => return Err(Refusal::other(format!("the kernel's BTF has no function {function}"))),
+        }
+        if !exit.is_empty() {
+            let p: &mut FExit = program_mut(ebpf, exit)?;
+            p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))?;
+        }
+        let p: &mut FEntry = program_mut(ebpf, entry)?;
+        p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))
+    };
+    first_of(&FILE_OPEN, |f| pair("f_filp_open", "", f, 3))?;
+    pair("f_openat2", "f_openat2_ret", "do_sys_openat2", 3)?;
+    let mut routes = native();
+    for extra in &EXTRAS {
+        let [entry, exit] = extra.fentries;
+        let attached = usable(extra, offsets).and_then(|()| pair(entry, exit, extra.function, extra.parameters));
+        routes.push(RouteState { name: extra.route, blind: attached.err().map(|r| r.why) });
+    }
+    Ok(routes)
+}
+
+/// The first name that works; the first refusal if none does, as the others are for other kernels.
+fn first_of<T>(names: &[&str], mut attempt: impl FnMut(&str) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let mut first = None;
+    for name in names {
+        match attempt(name) {
+            Ok(done) => return Ok(done),
+            Err(refusal) => first = first.or(Some(refusal)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Refusal::other("no name to try".into())))
+}
+
+/// Whether the kernel's layout is known as far as an extra route needs it.
+fn usable(extra: &Extra, offsets: Option<&Offsets>) -> Result<(), Refusal> {
+    if extra.route != "io_uring" {
+        return Ok(());
+    }
+    let known = offsets.is_some_and(|o| {
+        [o.req_open, o.io_open_dfd, o.io_open_how, o.req_result].iter().all(|o| *o != Offsets::NONE)
+    });
+    if known { Ok(()) } else { Err(Refusal::other("the kernel's BTF does not tell its requests' layout".into())) }
+}
+
+/// What do_sys_openat2 covers.
+fn native() -> Vec<RouteState> {
+    ["open", "openat", "openat2", "creat", "compat"].map(|name| RouteState { name, blind: None }).into()
+}
+
+fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<RouteState>, Refusal> {
+    let pair = |ebpf: &mut Ebpf, entry: &str, exit: &str, call: &str| -> Result<(), Refusal> {
+        for (program, edge) in [(exit, "exit"), (entry, "enter")] {
+            let tracepoint = format!("sys_{edge}_{call}");
+            let p: &mut TracePoint = program_mut(ebpf, program)?;
+            match p.load() {
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+                Err(e) => return Err(Refusal::of(&tracepoint, &e)),
+            }
+            p.attach("syscalls", &tracepoint).map(drop).map_err(|e| Refusal::of(&tracepoint, &e))?;
+        }
+        Ok(())
+    };
+    pair(ebpf, "t_openat", "t_ret", "openat")?;
+    let mut routes = Vec::new();
+    for (route, program, exit, call) in [
+        ("open", "t_open", "t_ret", "open"),
+        ("openat2", "t_openat2", "t_ret", "openat2"),
+        ("creat", "t_creat", "t_ret", "creat"),
+        ("handle", "t_handle", "t_handle_ret", "open_by_handle_at"),
+    ] {
+        routes.push(RouteState { name: route, blind: pair(ebpf, program, exit, call).err().map(|r| r.why) });
+    }
+    routes.insert(1, RouteState { name: "openat", blind: None });
+    let blind = |name, why: &str| RouteState { name, blind: Some(why.into()) };
+    routes.insert(4, blind("compat", "system call tracepoints pass 32-bit calls over"));
+    routes.insert(5, blind("io_uring", "io_uring makes no system call for an open"));
+    routes.insert(6, blind("exec", "the kernel opens the program by itself"));
+    Ok(routes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason_is_its_last_words() {
+        let log = "0: R1=ctx\n5: (85) call bpf_probe_read#4\nR2 min value is negative\nprocessed 6 insns\n\n";
+        assert_eq!(verifier_reason(log).as_deref(), Some("R2 min value is negative"));
+        assert_eq!(verifier_reason("processed 6 insns\n"), None);
+    }
+}
