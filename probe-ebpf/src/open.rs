@@ -8,8 +8,7 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_ktime_get_boot_ns, bpf_probe_read_user,
-        generated::bpf_ringbuf_output,
+        bpf_ktime_get_boot_ns, bpf_probe_read_user, generated::bpf_ringbuf_output,
     },
 };
 use aya_log_ebpf::{debug, warn};
@@ -92,7 +91,8 @@ pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let task = process::task();
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
-    let (subject, owner) = if request.kind == kind::IO_URING { requester(request.request, pid_tgid, task) } else { (pid_tgid, task) };
+    let (subject, owner) =
+        if request.kind == kind::IO_URING { requester(request.request, pid_tgid, task) } else { (pid_tgid, task) };
     if process::wanted(subject).is_none() {
         return;
     }

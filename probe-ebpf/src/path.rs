@@ -121,7 +121,11 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
             let mut next = 0u8;
             // SAFETY: one byte on the stack.
             let read = unsafe {
-                aya_ebpf::helpers::generated::bpf_probe_read_user((&raw mut next).cast(), 1, (from + NAME_MAX as u64) as *const _)
+                aya_ebpf::helpers::generated::bpf_probe_read_user(
+                    (&raw mut next).cast(),
+                    1,
+                    (from + NAME_MAX as u64) as *const _,
+                )
             };
             if read != 0 || next != 0 {
                 entry.header.marks |= marks::NAME_TRUNCATED;

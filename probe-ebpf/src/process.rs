@@ -4,8 +4,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_pidns_info,
     helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf,
-        bpf_get_current_uid_gid, bpf_get_ns_current_pid_tgid, bpf_probe_read_kernel, bpf_task_pt_regs,
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf, bpf_get_current_uid_gid,
+        bpf_get_ns_current_pid_tgid, bpf_probe_read_kernel, bpf_task_pt_regs,
     },
     programs::RawTracePointContext,
 };
@@ -103,8 +103,7 @@ pub fn syscall_route(task: u64) -> (u8, bool) {
     let Some(nr) = read::<u64>(regs + u64::from(setting!(offsets.pt_regs_nr))) else { return unknown };
     let status = setting!(offsets.task_status);
     // TS_COMPAT (arch/x86/include/asm/thread_info.h): int 0x80 and sysenter, also from a 64-bit program.
-    let compat = status != Offsets::NONE
-        && read::<u32>(task + u64::from(status)).is_some_and(|status| status & 2 != 0);
+    let compat = status != Offsets::NONE && read::<u32>(task + u64::from(status)).is_some_and(|status| status & 2 != 0);
     (if compat { compat_route(nr as u32) } else { native_route(nr as u32) }, compat)
 }
 

@@ -51,7 +51,12 @@ const EXTRAS: [Extra; 3] = [
 ];
 
 /// Attaches one kind. What it sees comes back, or why it cannot be, in words.
-pub(super) fn attach(ebpf: &mut Ebpf, kind: AttachKind, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    kind: AttachKind,
+    btf: Option<&Btf>,
+    offsets: Option<&Offsets>,
+) -> Result<Vec<RouteState>, Refusal> {
     match kind {
         AttachKind::Kprobe => kprobes(ebpf, offsets),
         AttachKind::Fentry => fentries(ebpf, btf, offsets),
@@ -106,10 +111,10 @@ impl Refusal {
             (_, Some(e)) => format!("{what}: {e}"),
             (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
         };
-        if let ProgramError::LoadError { verifier_log, .. } = error {
-            if let Some(reason) = verifier_reason(&verifier_log.to_string()) {
-                why.push_str(&format!("; the verifier says: {reason}"));
-            }
+        if let ProgramError::LoadError { verifier_log, .. } = error
+            && let Some(reason) = verifier_reason(&verifier_log.to_string())
+        {
+            why.push_str(&format!("; the verifier says: {reason}"));
         }
         Self { why, denied }
     }
@@ -119,7 +124,10 @@ impl Refusal {
 fn verifier_reason(log: &str) -> Option<String> {
     let line = log.lines().rev().find(|l| {
         let l = l.trim();
-        !l.is_empty() && !l.starts_with("processed ") && !l.starts_with("verification time") && !l.starts_with("stack depth")
+        !l.is_empty()
+            && !l.starts_with("processed ")
+            && !l.starts_with("verification time")
+            && !l.starts_with("stack depth")
     })?;
     Some(escaped(line.trim().as_bytes()))
 }
@@ -128,10 +136,10 @@ fn verifier_reason(log: &str) -> Option<String> {
 fn os_error(error: &ProgramError) -> Option<std::io::Error> {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(e) = source {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            if let Some(code) = io.raw_os_error() {
-                return Some(std::io::Error::from_raw_os_error(code));
-            }
+        if let Some(io) = e.downcast_ref::<std::io::Error>()
+            && let Some(code) = io.raw_os_error()
+        {
+            return Some(std::io::Error::from_raw_os_error(code));
         }
         source = e.source();
     }
@@ -221,9 +229,8 @@ fn usable(extra: &Extra, offsets: Option<&Offsets>) -> Result<(), Refusal> {
     if extra.route != "io_uring" {
         return Ok(());
     }
-    let known = offsets.is_some_and(|o| {
-        [o.req_open, o.io_open_dfd, o.io_open_how, o.req_result].iter().all(|o| *o != Offsets::NONE)
-    });
+    let known = offsets
+        .is_some_and(|o| [o.req_open, o.io_open_dfd, o.io_open_how, o.req_result].iter().all(|o| *o != Offsets::NONE));
     if known { Ok(()) } else { Err(Refusal::other("the kernel's BTF does not tell its requests' layout".into())) }
 }
 

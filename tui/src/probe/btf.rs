@@ -100,9 +100,7 @@ impl Btf {
     fn is_named(&self, name: u32, wanted: &[u8]) -> bool {
         let start = self.strings.0 + name as usize;
         let end = start + wanted.len();
-        end < self.strings.1
-            && self.data.get(start..end) == Some(wanted)
-            && self.data.get(end) == Some(&0)
+        end < self.strings.1 && self.data.get(start..end) == Some(wanted) && self.data.get(end) == Some(&0)
     }
 
     fn find(&self, name: &str, wanted: impl Fn(&Type) -> bool) -> Option<(u32, Type)> {
@@ -144,15 +142,16 @@ impl Btf {
         }
         for i in 0..of.vlen {
             let at = of.rest + 12 * i;
-            let (name_at, id, bits) = (u32_at(&self.data, at)?, u32_at(&self.data, at + 4)?, u32_at(&self.data, at + 8)?);
+            let (name_at, id, bits) =
+                (u32_at(&self.data, at)?, u32_at(&self.data, at + 4)?, u32_at(&self.data, at + 8)?);
             let (bits, is_bit_field) = if of.kind_flag { (bits & 0xff_ffff, bits >> 24 != 0) } else { (bits, false) };
             if self.is_named(name_at, name) {
                 return (!is_bit_field && bits % 8 == 0).then_some((bits / 8, id));
             }
-            if self.is_named(name_at, b"") {
-                if let Some((inner, id)) = self.resolved(id).and_then(|ty| self.member(&ty, name, depth + 1)) {
-                    return Some((bits / 8 + inner, id));
-                }
+            if self.is_named(name_at, b"")
+                && let Some((inner, id)) = self.resolved(id).and_then(|ty| self.member(&ty, name, depth + 1))
+            {
+                return Some((bits / 8 + inner, id));
             }
         }
         None
@@ -253,7 +252,10 @@ mod tests {
     #[test]
     fn this_kernel_has_what_the_probe_reads() {
         let Ok(btf) = Btf::read(VMLINUX) else {
-            eprintln!("SKIPPED: this kernel has no {VMLINUX}");
+            #[allow(clippy::print_stderr, reason = "a skip must be loud")]
+            {
+                eprintln!("SKIPPED: this kernel has no {VMLINUX}");
+            }
             return;
         };
         assert!(btf.offset("task_struct", "group_leader").is_some());

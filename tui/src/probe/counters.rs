@@ -67,12 +67,7 @@ impl CounterReader {
         let mut leaving = Vec::new();
         let mut cursor = None;
         loop {
-            let n = sys::lookup_batch(
-                self.processes.as_fd(),
-                &mut cursor,
-                &mut self.keys,
-                &mut self.values,
-            )?;
+            let n = sys::lookup_batch(self.processes.as_fd(), &mut cursor, &mut self.keys, &mut self.values)?;
             for (key, counts) in self.keys.iter().zip(&self.values).take(n) {
                 let raw = *counts;
                 let mut counts = raw;
@@ -125,9 +120,8 @@ impl CounterReader {
     }
 
     fn losses(&self) -> io::Result<Losses> {
-        let sum = |slot: u32| -> io::Result<u64> {
-            Ok(self.losses.get(&slot, 0).map_err(io::Error::other)?.iter().sum())
-        };
+        let sum =
+            |slot: u32| -> io::Result<u64> { Ok(self.losses.get(&slot, 0).map_err(io::Error::other)?.iter().sum()) };
         Ok(Losses {
             ring_full: sum(loss::RING_FULL)?,
             inflight_full: sum(loss::INFLIGHT_FULL)?,

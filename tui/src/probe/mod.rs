@@ -33,7 +33,8 @@ use crate::{
 use counters::CounterReader;
 
 /// The compiled kernel side, made by `cargo xtask probe`.
-static PROBE: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.bpf.o"));
+static PROBE: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.bpf.o"));
 
 const VALUE: usize = size_of::<ProcessCounts>();
 const CAPTURE: usize = size_of::<Capture>();
@@ -148,12 +149,20 @@ impl Probe {
 
     fn take_maps(mut ebpf: Ebpf, session: Session, capture_map: Array<MapData, [u8; CAPTURE]>) -> Result<Self, Error> {
         let processes = match take_map(&mut ebpf, "PROCESSES")? {
-            Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?,
+            Map::HashMap(data) => data
+                .fd()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?,
             _ => return Err(broken("PROCESSES")),
         };
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(|_| broken("EVENTS"))?;
-        let ring_fd = ring.as_fd().try_clone_to_owned().map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?;
-        let others: Array<MapData, [u8; VALUE]> = take_map(&mut ebpf, "OTHERS")?.try_into().map_err(|_| broken("OTHERS"))?;
+        let ring_fd = ring
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?;
+        let others: Array<MapData, [u8; VALUE]> =
+            take_map(&mut ebpf, "OTHERS")?.try_into().map_err(|_| broken("OTHERS"))?;
         let losses = take_map(&mut ebpf, "LOSSES")?.try_into().map_err(|_| broken("LOSSES"))?;
         Ok(Self {
             ring,
@@ -234,7 +243,9 @@ impl Probe {
     /// # Errors
     /// When the kernel refuses to read the maps.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        self.counters.read(boot_ns()).map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))
+        self.counters
+            .read(boot_ns())
+            .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))
     }
 
     /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.
@@ -322,7 +333,7 @@ fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
     EbpfLoader::new()
         // Nothing in the probe needs relocating, and reading the kernel's BTF once more costs tens of milliseconds.
         .btf(None)
-                .override_global("CONFIG", bytemuck::bytes_of(config), true)
+        .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .override_global(aya_log::LEVEL, &level, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("INFLIGHT", options.inflight)
@@ -339,11 +350,17 @@ fn load_error(error: &aya::EbpfError) -> Error {
         source = e.source();
     }
     match os {
-        Some(libc::EPERM | libc::EACCES) => Error::new(Kind::Denied, "the kernel refused to make the probe's maps: Operation not permitted"),
-        Some(libc::ENOMEM) => Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less."),
+        Some(libc::EPERM | libc::EACCES) => {
+            Error::new(Kind::Denied, "the kernel refused to make the probe's maps: Operation not permitted")
+        }
+        Some(libc::ENOMEM) => {
+            Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less.")
+        }
         Some(libc::EINVAL) => Error::new(
             Kind::Unsupported,
-            format!("the kernel refused the probe's maps ({error}). BPF ring buffers need Linux 5.8, with CONFIG_BPF_SYSCALL=y; see opentop doctor."),
+            format!(
+                "the kernel refused the probe's maps ({error}). BPF ring buffers need Linux 5.8, with CONFIG_BPF_SYSCALL=y; see opentop doctor."
+            ),
         ),
         _ => Error::failed(format!("the probe could not be loaded: {}", escaped(error.to_string().as_bytes()))),
     }
@@ -352,7 +369,12 @@ fn load_error(error: &aya::EbpfError) -> Error {
 type Attached = (AttachKind, String, Vec<crate::session::RouteState>);
 
 /// The first kind that really attaches, with why.
-fn attach_first(ebpf: &mut Ebpf, wanted: Option<AttachKind>, btf: Option<&btf::Btf>, offsets: Option<&Offsets>) -> Result<Attached, Error> {
+fn attach_first(
+    ebpf: &mut Ebpf,
+    wanted: Option<AttachKind>,
+    btf: Option<&btf::Btf>,
+    offsets: Option<&Offsets>,
+) -> Result<Attached, Error> {
     let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
     let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
     let mut refusals = Vec::new();
@@ -392,7 +414,10 @@ fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
     } else {
         Error::new(
             Kind::Unsupported,
-            format!("the probe cannot be attached to this kernel ({}). `opentop doctor` tells what the kernel has and what mends it.", words(refusals)),
+            format!(
+                "the probe cannot be attached to this kernel ({}). `opentop doctor` tells what the kernel has and what mends it.",
+                words(refusals)
+            ),
         )
     }
 }
@@ -408,7 +433,9 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
 }
 
 fn broken(name: &str) -> Error {
-    Error::failed(format!("the embedded probe has no usable map {name}: this opentop is not built right, build it again with cargo xtask probe"))
+    Error::failed(format!(
+        "the embedded probe has no usable map {name}: this opentop is not built right, build it again with cargo xtask probe"
+    ))
 }
 
 fn map_error(what: &str, error: &aya::maps::MapError) -> Error {

@@ -7,9 +7,8 @@ use super::btf::Btf;
 /// Looks every offset up. `Err` names what is missing of what the probe cannot do without: then it runs without BTF,
 /// and says "relative" of a relative name.
 pub(super) fn find(btf: &Btf) -> Result<Offsets, String> {
-    let need = |of: &str, member: &str| {
-        btf.offset(of, member).ok_or_else(|| format!("struct {of} has no member {member}"))
-    };
+    let need =
+        |of: &str, member: &str| btf.offset(of, member).ok_or_else(|| format!("struct {of} has no member {member}"));
     let may = |of: &str, member: &str| btf.offset(of, member).unwrap_or(Offsets::NONE);
     // One read takes d_parent, the hash and the name: they have been neighbours since d_name became a qstr.
     let parent = need("dentry", "d_parent")?;

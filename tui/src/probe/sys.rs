@@ -104,7 +104,8 @@ pub(super) fn take<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, key:
 /// # Errors
 /// Those of `BPF_MAP_DELETE_ELEM`.
 pub(super) fn delete<K: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
-    let mut attr = ElementAttr { map_fd: fd_number(map), key: std::ptr::from_ref(key) as u64, ..ElementAttr::default() };
+    let mut attr =
+        ElementAttr { map_fd: fd_number(map), key: std::ptr::from_ref(key) as u64, ..ElementAttr::default() };
     match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),

@@ -30,8 +30,7 @@ pub(super) fn with<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, String
         unshare(CloneFlags::CLONE_NEWNS).map_err(|e| why("a mount namespace for it", e))?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|e| why("making it private", e))?;
-        mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none)
-            .map_err(|e| why("mounting it", e))?;
+        mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none).map_err(|e| why("mounting it", e))?;
         Ok(work())
     };
     std::thread::scope(|scope| {

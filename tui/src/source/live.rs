@@ -50,7 +50,8 @@ pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Inpu
     let watched = |e: std::io::Error| Error::failed(format!("the ring buffer cannot be watched: {e}"));
     let ring = probe.as_fd().try_clone_to_owned().map_err(watched)?;
     // SAFETY: the descriptor is owned by the AsyncFd, so it stays open and the same for as long as it is registered.
-    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|e| watched(e.into_parts().1))?;
+    let ring =
+        unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|e| watched(e.into_parts().1))?;
     let (sender, receiver) = mpsc::channel(capacity);
     let stop = Arc::new(Notify::new());
     let reader = Reader { probe, ring, sender, stop: Arc::clone(&stop), next_counters: Instant::now() + COUNTERS_BUSY };
