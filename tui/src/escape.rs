@@ -6,8 +6,21 @@
 
 use std::fmt;
 
+/// Whether `bytes` are printable ASCII without a backslash, as nearly every name is: escaping changes nothing.
+#[must_use]
+pub fn is_plain(bytes: &[u8]) -> bool {
+    // No early end: this way it takes many bytes at once.
+    bytes.iter().fold(true, |plain, b| plain & matches!(b, b' '..=b'~') & (*b != b'\\'))
+}
+
 /// Appends `bytes` to `out`, escaped.
 pub fn push(out: &mut String, bytes: &[u8]) {
+    if is_plain(bytes)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        out.push_str(text);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid();
         // Printable ASCII without a backslash is nearly every name: copied in one piece.

@@ -87,19 +87,21 @@ pub fn access_name(flags: u32) -> Option<&'static str> {
     })
 }
 
-/// The names of `flags`: the access mode first (or `O_PATH`), then the others in the order of [`FLAGS`]; the bits
-/// that are left over come out of the second part.
-pub fn names(flags: u32) -> (impl Iterator<Item = &'static str>, u32) {
+/// Gives the names of `flags` to `name`: the access mode first (or `O_PATH`), then the others in the order of [`FLAGS`].
+/// Returns the bits that are left over.
+pub fn names(flags: u32, mut name: impl FnMut(&'static str)) -> u32 {
+    access_name(flags).into_iter().for_each(&mut name);
     let mut rest = flags & !ACCESS;
-    let mut seen = 0_u32;
-    for (i, flag) in FLAGS.iter().enumerate() {
+    for flag in FLAGS {
+        if rest == 0 {
+            break;
+        }
         if rest & flag.bits == flag.bits {
             rest &= !flag.bits;
-            seen |= 1 << i;
+            name(flag.name);
         }
     }
-    let others = FLAGS.iter().enumerate().filter(move |(i, _)| seen & (1 << i) != 0).map(|(_, f)| f.name);
-    (access_name(flags).into_iter().chain(others), rest)
+    rest
 }
 
 /// Appends the letters of `flags`: access (`r`, `w`, `rw`, or `p` for `O_PATH`), then one for each flag that has one.
@@ -113,8 +115,11 @@ pub fn push_letters(out: &mut Vec<u8>, flags: u32) {
             _ => b"-",
         });
     }
-    let mut rest = flags;
+    let mut rest = flags & !ACCESS;
     for flag in FLAGS {
+        if rest == 0 {
+            break;
+        }
         if rest & flag.bits == flag.bits {
             rest &= !flag.bits;
             // All letters are ASCII.
@@ -211,8 +216,9 @@ mod tests {
     use super::*;
 
     fn all(flags: i32) -> (Vec<&'static str>, u32) {
-        let (names, rest) = names(flags as u32);
-        (names.collect(), rest)
+        let mut all = Vec::new();
+        let rest = names(flags as u32, |name| all.push(name));
+        (all, rest)
     }
 
     fn letters_of(flags: i32) -> String {

@@ -11,7 +11,7 @@ use super::{
     push_hex, push_mode, push_number,
     time::Utc,
 };
-use crate::{errno, event::Event, flags, session::Session};
+use crate::{errno, escape, event::Event, flags, session::Session};
 
 /// The columns.
 pub const COLUMNS: [&str; 17] = [
@@ -69,16 +69,21 @@ impl Csv {
             push_number(out, value);
         }
         out.push(b',');
-        push_field(out, self.scratch.escape(event.comm()));
+        push_bytes(out, &mut self.scratch, event.comm());
         out.push(b',');
-        push_field(out, self.scratch.path_text(event).unwrap_or_default());
+        self.scratch.with_path(event, |scratch, path, name| {
+            push_bytes(out, scratch, path.unwrap_or_default());
+            out.push(b',');
+            push_bytes(out, scratch, name.unwrap_or_default());
+        });
         out.push(b',');
-        if let Some(name) = self.scratch.other_name(event) {
-            push_field(out, self.scratch.escape(name));
+        let start = out.len();
+        let rest = flags::names(header.flags, |name| push_word(out, start, name));
+        if rest != 0 {
+            // There is always an access mode or O_PATH before it.
+            out.push(b'|');
+            push_hex(out, rest);
         }
-        out.push(b',');
-        let (names, rest) = flags::names(header.flags);
-        push_words(out, names, rest);
         out.push(b',');
         let known = flags::RESOLVE.iter().fold(0, |all, (bit, _)| all | bit);
         let resolve = flags::RESOLVE.iter().filter(|(bit, _)| header.resolve & bit != 0).map(|(_, name)| *name);
@@ -114,17 +119,30 @@ impl Csv {
 
 fn push_words<'a>(out: &mut Vec<u8>, words: impl Iterator<Item = &'a str>, rest: u32) {
     let start = out.len();
-    for word in words {
-        if out.len() > start {
-            out.push(b'|');
-        }
-        out.extend_from_slice(word.as_bytes());
-    }
+    words.for_each(|word| push_word(out, start, word));
     if rest != 0 {
         if out.len() > start {
             out.push(b'|');
         }
         push_hex(out, rest);
+    }
+}
+
+fn push_word(out: &mut Vec<u8>, start: usize, word: &str) {
+    if out.len() > start {
+        out.push(b'|');
+    }
+    out.extend_from_slice(word.as_bytes());
+}
+
+/// Appends bytes as one field, escaped.
+fn push_bytes(out: &mut Vec<u8>, scratch: &mut Scratch, bytes: &[u8]) {
+    // What neither the escaper nor CSV changes.
+    let special = bytes.iter().fold(false, |found, b| found | (*b == b'"') | (*b == b',') | (*b == b' '));
+    if special || !escape::is_plain(bytes) {
+        push_field(out, scratch.escape(bytes));
+    } else {
+        out.extend_from_slice(bytes);
     }
 }
 

@@ -33,8 +33,14 @@
 use probe_common::marks;
 
 use super::{Scratch, push_hex, push_mode, push_number, time::Utc};
-use crate::{errno, event::Event, flags, session::Session};
+use crate::{errno, escape, event::Event, flags, session::Session};
 
+/// `,"name":`, for a name that is known beforehand.
+macro_rules! push_key {
+    ($out:expr, $name:literal) => {
+        $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes())
+    };
+}
 /// Marks that are keys of their own when they are set.
 pub(crate) const MARKS: &[(u16, &str)] = &[
     (marks::NAME_UNREADABLE, "unreadable"),
@@ -67,40 +73,48 @@ impl Json {
         out.extend_from_slice(b"{\"time\":\"");
         self.clock.push(out, i128::from(header.start_ns) + i128::from(self.wall_offset_ns));
         out.push(b'"');
-        for (key, value) in [("pid", header.tgid), ("tid", header.tid), ("ppid", header.ppid), ("uid", header.uid)] {
-            self::key(out, key);
-            push_number(out, value);
-        }
-        key(out, "comm");
-        push_string(out, self.scratch.escape(event.comm()));
-        key(out, "path");
-        match self.scratch.path_text(event) {
-            Some(path) => push_string(out, path),
-            None => out.extend_from_slice(b"null"),
-        }
-        if let Some(name) = self.scratch.other_name(event) {
-            key(out, "name");
-            push_string(out, self.scratch.escape(name));
-        }
+        push_key!(out, "pid");
+        push_number(out, header.tgid);
+        push_key!(out, "tid");
+        push_number(out, header.tid);
+        push_key!(out, "ppid");
+        push_number(out, header.ppid);
+        push_key!(out, "uid");
+        push_number(out, header.uid);
+        push_key!(out, "comm");
+        push_bytes(out, &mut self.scratch, event.comm());
+        push_key!(out, "path");
+        self.scratch.with_path(event, |scratch, path, name| {
+            match path {
+                Some(path) => push_bytes(out, scratch, path),
+                None => out.extend_from_slice(b"null"),
+            }
+            if let Some(name) = name {
+                push_key!(out, "name");
+                push_bytes(out, scratch, name);
+            }
+        });
         push_flags(out, header.flags);
         if header.resolve != 0 {
             push_resolve(out, header.resolve);
         }
         if flags::creates(header.flags) {
-            key(out, "mode");
+            push_key!(out, "mode");
             out.push(b'"');
             push_mode(out, header.mode);
             out.push(b'"');
         }
         push_result(out, event);
-        key(out, "duration_ns");
+        push_key!(out, "duration_ns");
         match event.duration_ns() {
             Some(ns) => push_number(out, ns),
             None => out.extend_from_slice(b"null"),
         }
-        key(out, "via");
-        push_string(out, event.route().name());
-        key(out, "cgroup_id");
+        push_key!(out, "via");
+        out.push(b'"');
+        out.extend_from_slice(event.route().name().as_bytes());
+        out.push(b'"');
+        push_key!(out, "cgroup_id");
         push_number(out, header.cgroup_id);
         if is_relative(event) {
             out.extend_from_slice(b",\"relative\":true");
@@ -127,6 +141,18 @@ fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
+/// Appends bytes as a JSON string, escaped.
+fn push_bytes(out: &mut Vec<u8>, scratch: &mut Scratch, bytes: &[u8]) {
+    let quotes = bytes.iter().fold(false, |found, b| found | (*b == b'"'));
+    if quotes || !escape::is_plain(bytes) {
+        push_string(out, scratch.escape(bytes));
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
 /// Appends `text`, which is escaped already (no control characters), as a JSON string.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -144,16 +170,14 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
 }
 
 fn push_flags(out: &mut Vec<u8>, bits: u32) {
-    key(out, "flags");
-    out.push(b'[');
-    let (names, rest) = flags::names(bits);
-    let mut first = true;
-    for name in names {
-        out.extend_from_slice(if first { b"\"" } else { b",\"" });
+    push_key!(out, "flags");
+    let mut separator: &[u8] = b"[\"";
+    let rest = flags::names(bits, |name| {
+        out.extend_from_slice(separator);
         out.extend_from_slice(name.as_bytes());
         out.push(b'"');
-        first = false;
-    }
+        separator = b",\"";
+    });
     if rest != 0 {
         // There is always an access mode or O_PATH before it.
         out.extend_from_slice(b",\"");
@@ -164,7 +188,7 @@ fn push_flags(out: &mut Vec<u8>, bits: u32) {
 }
 
 fn push_resolve(out: &mut Vec<u8>, bits: u32) {
-    key(out, "resolve");
+    push_key!(out, "resolve");
     let mut rest = bits;
     let mut separator = b'[';
     for (bit, name) in flags::RESOLVE.iter().filter(|(bit, _)| bits & bit != 0) {
@@ -190,7 +214,7 @@ fn push_result(out: &mut Vec<u8>, event: &Event<'_>) {
         errno::push(out, errno);
         out.push(b'"');
     } else {
-        key(out, "fd");
+        push_key!(out, "fd");
         match event.fd() {
             Some(fd) => push_number(out, fd),
             None => out.extend_from_slice(b"null"),
@@ -205,7 +229,7 @@ mod tests {
         tests::{line, records},
     };
     use super::*;
-    use crate::{escape, event::RecordBuilder};
+    use crate::event::RecordBuilder;
     use proptest::prelude::*;
     use serde_json::Value;
 

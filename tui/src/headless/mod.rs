@@ -10,7 +10,9 @@ pub mod summary;
 pub mod text;
 pub mod time;
 
-use crate::{event::Event, session::Session};
+use probe_common::marks;
+
+use crate::{escape, event::Event, session::Session};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -98,7 +100,7 @@ pub(crate) fn push_hex(out: &mut Vec<u8>, bits: u32) {
     }
 }
 
-/// Where an open's path and name are put together, kept for the next one.
+/// Where paths are put together and text is escaped, kept for the next open.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch {
     path: Vec<u8>,
@@ -106,48 +108,46 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The path as the process sees it, its raw bytes; `None` where the name could not be read.
-    pub(crate) fn path(&mut self, event: &Event<'_>) -> Option<&[u8]> {
-        use probe_common::marks;
-        if event.has(marks::NAME_UNREADABLE) {
-            return None;
+    /// Appends `bytes`, escaped.
+    pub(crate) fn push_escaped(&mut self, out: &mut Vec<u8>, bytes: &[u8]) {
+        if escape::is_plain(bytes) {
+            out.extend_from_slice(bytes);
+        } else {
+            out.extend_from_slice(self.escape(bytes).as_bytes());
         }
-        self.path.clear();
-        event.path_into(&mut self.path);
-        Some(&self.path)
     }
 
     /// `bytes`, escaped.
     pub(crate) fn escape(&mut self, bytes: &[u8]) -> &str {
-        escape_into(&mut self.text, bytes)
+        self.text.clear();
+        escape::push(&mut self.text, bytes);
+        &self.text
     }
 
-    /// The path as the process sees it, escaped; `None` where the name could not be read.
-    pub(crate) fn path_text(&mut self, event: &Event<'_>) -> Option<&str> {
-        self.path(event)?;
-        Some(escape_into(&mut self.text, &self.path))
-    }
-
-    /// The name as passed where it says something else than the path that was asked for last.
-    pub(crate) fn other_name<'a>(&self, event: &Event<'a>) -> Option<&'a [u8]> {
-        use probe_common::marks;
+    /// Hands the path as the process sees it (raw bytes, `None` where the name could not be read) to `then`, and the name
+    /// as passed where it says something else.
+    pub(crate) fn with_path(&mut self, event: &Event<'_>, then: impl FnOnce(&mut Self, Option<&[u8]>, Option<&[u8]>)) {
+        let name = event.name();
+        if event.has(marks::NAME_UNREADABLE) {
+            return then(self, None, None);
+        }
+        if name.first() == Some(&b'/') || !event.has(marks::HAS_DIR) {
+            return then(self, Some(name), None);
+        }
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        event.path_into(&mut path);
         // A file handle is not a name.
-        let none = event.has(marks::NAME_UNREADABLE) || event.has(marks::DIR_IS_FILE);
-        (!none && event.name() != self.path.as_slice()).then_some(event.name())
+        let differs = !event.has(marks::DIR_IS_FILE) && name != path.as_slice();
+        then(self, Some(&path), differs.then_some(name));
+        self.path = path;
     }
-}
-
-fn escape_into<'a>(text: &'a mut String, bytes: &[u8]) -> &'a str {
-    text.clear();
-    crate::escape::push(text, bytes);
-    text
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::{event::RecordBuilder, session::AttachKind};
-    use probe_common::marks;
     use proptest::prelude::*;
 
     /// A session whose boot clock began 2026-01-02T03:04:05Z.

@@ -51,7 +51,7 @@ impl Text {
         out.push(b' ');
         right(out, PID, |out| push_number(out, header.tgid));
         out.push(b' ');
-        left(out, COMM, |out| out.extend_from_slice(self.scratch.escape(event.comm()).as_bytes()));
+        left(out, COMM, |out| self.scratch.push_escaped(out, event.comm()));
         out.push(b' ');
         left(out, RESULT, |out| push_result(out, event));
         out.push(b' ');
@@ -64,10 +64,10 @@ impl Text {
         out.push(b' ');
         left(out, VIA, |out| out.extend_from_slice(event.route().name().as_bytes()));
         out.push(b' ');
-        match self.scratch.path_text(event) {
-            Some(path) => out.extend_from_slice(path.as_bytes()),
+        self.scratch.with_path(event, |scratch, path, _| match path {
+            Some(path) => scratch.push_escaped(out, path),
             None => out.extend_from_slice(b"(unreadable)"),
-        }
+        });
         if event.has(marks::NAME_TRUNCATED) {
             out.extend_from_slice(b" (truncated)");
         }
