@@ -109,7 +109,8 @@ mod tests {
         archive.dir("/proc", 0o755);
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 4, 0);
-        let names: Vec<_> = ["a", "a/b", "a/b/file", "a/link", "proc", "TRAILER!!!"].into_iter()
+        let names: Vec<_> = ["a", "a/b", "a/b/file", "a/link", "proc", "TRAILER!!!"]
+            .into_iter()
             .map(|name| bytes.windows(name.len() + 2).position(|window| window == format!("0{name}\0").as_bytes()))
             .collect();
         assert!(names.iter().all(Option::is_some) && names.is_sorted(), "{names:?}");

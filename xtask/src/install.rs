@@ -28,8 +28,12 @@ pub fn packages(names: &[&str]) -> Result<()> {
         cmd::run(cmd::as_root("apt-get").args(["-qq", "update"])).with_context(|| by_hand.clone())?;
     }
     eprintln!("xtask: installing {}", missing.join(" "));
-    cmd::run(cmd::as_root("env").args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "-y"])
-        .arg("--no-install-recommends").args(&missing))
+    cmd::run(
+        cmd::as_root("env")
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "-y"])
+            .arg("--no-install-recommends")
+            .args(&missing),
+    )
     .context(by_hand)
 }
 
@@ -51,6 +55,13 @@ pub fn bpf_linker() -> Result<()> {
     packages(&["llvm-22-dev", "zlib1g-dev", "libzstd-dev", "gcc", "libc6-dev"])?;
     eprintln!("xtask: building bpf-linker {BPF_LINKER}, about two minutes");
     // Without LLVM_PREFIX it links against whatever llvm-config comes first, and fails to.
-    cmd::run(Command::new("cargo").env("LLVM_PREFIX", "/usr/lib/llvm-22").args(["install", "--quiet", "bpf-linker"])
-        .args(["--version", BPF_LINKER, "--no-default-features", "--features", "llvm-22"]))
+    cmd::run(
+        Command::new("cargo").env("LLVM_PREFIX", "/usr/lib/llvm-22").args(["install", "--quiet", "bpf-linker"]).args([
+            "--version",
+            BPF_LINKER,
+            "--no-default-features",
+            "--features",
+            "llvm-22",
+        ]),
+    )
 }

@@ -35,14 +35,22 @@ impl Kernel {
     /// The kernel called `name`.
     pub fn named(name: &str) -> Result<Self> {
         let names = MATRIX.map(|kernel| kernel.name).join(", ");
-        MATRIX.into_iter().find(|kernel| kernel.name == name).with_context(|| format!("no kernel {name}: there are {names}"))
+        MATRIX
+            .into_iter()
+            .find(|kernel| kernel.name == name)
+            .with_context(|| format!("no kernel {name}: there are {names}"))
     }
 
     /// Where its unpacked package is; fetched when it is not there yet, or when `update` asks for the newest.
     pub fn package(self, update: bool) -> Result<PathBuf> {
         let cache = cache_dir()?.join(self.name);
-        if !update && let Some(kept) = fs::read_dir(&cache).ok().into_iter().flatten().flatten()
-            .find(|entry| find(&entry.path(), "vmlinuz").is_some_and(|image| image.exists()))
+        if !update
+            && let Some(kept) = fs::read_dir(&cache)
+                .ok()
+                .into_iter()
+                .flatten()
+                .flatten()
+                .find(|entry| find(&entry.path(), "vmlinuz").is_some_and(|image| image.exists()))
         {
             return Ok(kept.path());
         }
@@ -66,13 +74,17 @@ impl Kernel {
         if names.iter().any(|name| name.starts_with("linux-binary-")) {
             names.retain(|name| name.starts_with("linux-binary-"));
         }
-        let name = names.into_iter().max_by_key(|name| numbers(name)).with_context(|| format!("no package {pattern}"))?;
+        let name =
+            names.into_iter().max_by_key(|name| numbers(name)).with_context(|| format!("no package {pattern}"))?;
 
         let download = work.path().join("download");
         fs::create_dir_all(&download)?;
         cmd::output(apt.command("apt-get").args(["-qq", "download", name]).current_dir(&download))?;
-        let package = fs::read_dir(&download)?.flatten().map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|e| e == "deb")).context("apt-get download left no package")?;
+        let package = fs::read_dir(&download)?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|e| e == "deb"))
+            .context("apt-get download left no package")?;
         // The file's name has package and version: a newer one gets a folder of its own.
         let key = package.file_stem().context("a package without a name")?.to_owned();
         fs::create_dir_all(cache)?;
@@ -90,7 +102,8 @@ impl Kernel {
 
 /// Kernels stay when the build folder goes: they are 50 MB each and change rarely.
 fn cache_dir() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from)
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .context("neither XDG_CACHE_HOME nor a home directory")?;
     Ok(base.join("opentop/kernels"))
@@ -138,9 +151,15 @@ impl Apt {
 /// The mirror that this machine uses for Debian, or for Debian's security updates.
 fn mirror(security: bool) -> Result<String> {
     let label = if security { "Label: Debian-Security" } else { "Label: Debian" };
-    let list = |label| cmd::output(
-        Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", label]),
-    );
+    let list = |label| {
+        cmd::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+            label,
+        ]))
+    };
     if !cmd::have("apt-get") {
         bail!("no apt-get here: the kernels are Debian's packages");
     }
@@ -179,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_later_abi_is_the_newer_kernel() {
-        let names = ["linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-40-cloud-amd64", "linux-image-6.1.0-31-cloud-amd64"];
+        let names =
+            ["linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-40-cloud-amd64", "linux-image-6.1.0-31-cloud-amd64"];
         assert_eq!(names.into_iter().max_by_key(|name| numbers(name)), Some(names[1]));
     }
 

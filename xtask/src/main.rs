@@ -1,10 +1,13 @@
 //! What a contributor does beyond `cargo build`, one file per command. Nothing of it goes into the program.
 
 mod cmd;
-mod install;
 mod initramfs;
+mod install;
 mod kernels;
 mod probe;
+mod run;
+mod test;
+mod truth;
 mod vm;
 
 use std::process::ExitCode;
@@ -17,6 +20,10 @@ use clap::Parser;
 enum Task {
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
+    /// Build opentop and start it, with sudo where needed
+    Run(run::Args),
+    /// Run every test: the workspace's, a capture on this kernel, and the matrix of kernels in virtual machines
+    Test(test::Args),
     /// Boot a kernel of the matrix with the current build, for a look or for a command
     Vm(vm::Args),
 }
@@ -28,6 +35,8 @@ fn main() -> ExitCode {
     }
     let done = match Task::parse() {
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
+        Task::Run(args) => run::main(&args),
+        Task::Test(args) => test::main(&args),
         Task::Vm(args) => vm::main(&args),
     };
     match done {

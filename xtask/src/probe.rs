@@ -17,13 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::{cmd, install};
 
 /// What the probe is built from, relative to the repository.
-const SOURCES: [&str; 5] = [
-    "probe-ebpf/src",
-    "probe-ebpf/Cargo.toml",
-    "probe-ebpf/Cargo.lock",
-    "probe-common/src",
-    "probe-common/Cargo.toml",
-];
+const SOURCES: [&str; 5] =
+    ["probe-ebpf/src", "probe-ebpf/Cargo.toml", "probe-ebpf/Cargo.lock", "probe-common/src", "probe-common/Cargo.toml"];
 const OBJECT: &str = "assets/opentop-probe.bpf.o";
 const RECORD: &str = "assets/opentop-probe.json";
 
@@ -121,7 +116,10 @@ fn check(offline: bool) -> Result<()> {
                 ensure!(toolchain.build(offline)? == object, "{OBJECT} is not what its sources give: {ADVICE}");
                 eprintln!("xtask: {OBJECT} matches its sources; rebuilt, the same {} bytes", object.len());
             } else {
-                eprintln!("xtask: {OBJECT} matches its sources (bytes not compared: here {versions:?}, it was made with {:?})", record.toolchain);
+                eprintln!(
+                    "xtask: {OBJECT} matches its sources (bytes not compared: here {versions:?}, it was made with {:?})",
+                    record.toolchain
+                );
             }
         }
     }
@@ -151,7 +149,9 @@ impl Toolchain {
         };
         // Debian's has one version for everybody, so it gives the committed bytes; any nightly gives a working probe.
         [debian, nightly].into_iter().find(|toolchain| {
-            toolchain.sysroot().is_ok_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists())
+            toolchain
+                .sysroot()
+                .is_ok_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists())
         })
     }
 
@@ -206,7 +206,8 @@ impl Toolchain {
 
     /// Names for the places where sources lie on this machine: BTF's line info tells of them.
     fn remap(&self) -> Result<Vec<String>> {
-        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from)
+        let home = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
             .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
             .context("no home directory")?;
         let mut places = vec![(cmd::root(), "opentop"), (self.sysroot()?.join("lib/rustlib/src/rust"), "rust")];
@@ -227,7 +228,16 @@ impl Toolchain {
         let remap = self.remap()?;
         let mut command = self.cargo(&crate_dir)?;
         command
-            .args(["build", "--quiet", "--locked", "--release", "-Z", "build-std=core", "--target", "bpfel-unknown-none"])
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--release",
+                "-Z",
+                "build-std=core",
+                "--target",
+                "bpfel-unknown-none",
+            ])
             .args(offline.then_some("--offline"))
             .env("CARGO_TARGET_DIR", crate_dir.join("target"))
             .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))

@@ -132,8 +132,8 @@ pub enum Echo {
 pub struct Outcome {
     /// Its exit status.
     pub status: u8,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
     /// What the kernel and init said.
     pub console: String,
     /// A tar of /out.
@@ -173,30 +173,44 @@ impl Machine {
             ports.push(read_port(fifo, live.filter(|_| echo == Echo::Live)));
         }
         let started = Instant::now();
-        let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start qemu")?;
+        let mut child = qemu
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start qemu")?;
         let ended = wait(&mut child, timeout)?;
         // A qemu that never opened its ports leaves their readers waiting: open and close them.
         for name in ["stdout", "stderr", "result"] {
             drop(File::options().write(true).custom_flags(libc::O_NONBLOCK).open(work.path().join(name)));
         }
-        let mut outputs = ports.into_iter().map(|port| port.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))));
+        let mut outputs =
+            ports.into_iter().map(|port| port.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))));
         let mut next = || outputs.next().unwrap_or_else(|| Ok(Vec::new()));
-        let (stdout, stderr, result) = (next()?, next()?, next()?);
+        let (_, stderr, result) = (next()?, next()?, next()?);
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let console = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
         let mut said = String::new();
         if let Some(mut from) = child.stderr.take() {
             from.read_to_string(&mut said)?;
         }
-        let tail = || console.lines().rev().take(25).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+        let tail =
+            || console.lines().rev().take(25).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
         if !ended {
-            bail!("kernel {}: not done after {} s; the console's end:\n{}", kernel.name, started.elapsed().as_secs(), tail());
+            bail!(
+                "kernel {}: not done after {} s; the console's end:\n{}",
+                kernel.name,
+                started.elapsed().as_secs(),
+                tail()
+            );
         }
         let line = result.iter().position(|byte| *byte == b'\n').unwrap_or(0);
-        let status = String::from_utf8_lossy(&result[..line]).strip_prefix("exit ").and_then(|status| status.parse().ok());
+        let status =
+            String::from_utf8_lossy(&result[..line]).strip_prefix("exit ").and_then(|status| status.parse().ok());
         let status = status.with_context(|| {
             format!("kernel {}: the machine ended without a result {said}; the console's end:\n{}", kernel.name, tail())
         })?;
-        Ok(Outcome { status, stdout, stderr, console, tar: result[line + 1..].to_vec() })
+        Ok(Outcome { status, stderr, console, tar: result[line + 1..].to_vec() })
     }
 
     /// Boots to a shell on this terminal.
@@ -209,7 +223,14 @@ impl Machine {
              cd /root; setsid cttyhack sh -l\n"
         );
         let mut qemu = self.qemu(kernel, work.path(), &main)?;
-        qemu.args(["-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console", "-mon", "chardev=console"]);
+        qemu.args([
+            "-chardev",
+            "stdio,id=console,mux=on,signal=off",
+            "-serial",
+            "chardev:console",
+            "-mon",
+            "chardev=console",
+        ]);
         cmd::run(&mut qemu)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -220,11 +241,23 @@ impl Machine {
         fs::write(&initrd, self.initramfs(main)?)?;
         let mut qemu = Command::new("qemu-system-x86_64");
         // Never kvm: inside another virtual machine it hangs, and tcg boots in seconds.
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-no-user-config", "-no-reboot"])
-            .args(["-display", "none", "-m", &self.memory.to_string()])
-            .arg("-kernel").arg(Kernel::image(&package)?)
-            .arg("-initrd").arg(initrd)
-            .args(["-append", "console=ttyS0 panic=-1 quiet 8250.nr_uarts=4"]);
+        qemu.args([
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ])
+        .args(["-display", "none", "-m", &self.memory.to_string()])
+        .arg("-kernel")
+        .arg(Kernel::image(&package)?)
+        .arg("-initrd")
+        .arg(initrd)
+        .args(["-append", "console=ttyS0 panic=-1 quiet 8250.nr_uarts=4"]);
         Ok(qemu)
     }
 
@@ -244,7 +277,20 @@ impl Machine {
             let name = file.file_name().with_context(|| format!("{} has no name", file.display()))?;
             root.program(&format!("/bin/{}", name.to_string_lossy()), file)?;
         }
-        for dir in ["/proc", "/sys", "/dev", "/run", "/out", "/root", "/mnt", "/home/user", "/var/tmp", "/usr/bin", "/sbin", "/usr/sbin"] {
+        for dir in [
+            "/proc",
+            "/sys",
+            "/dev",
+            "/run",
+            "/out",
+            "/root",
+            "/mnt",
+            "/home/user",
+            "/var/tmp",
+            "/usr/bin",
+            "/sbin",
+            "/usr/sbin",
+        ] {
             root.dir(dir, 0o755);
         }
         root.dir("/tmp", 0o1777);

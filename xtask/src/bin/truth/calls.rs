@@ -135,8 +135,12 @@ fn compat(report: &Report) -> io::Result<()> {
     let (_, status) = sys::in_child(|| {
         sys::compat(20, [0; 4]); // getpid
     })?;
-    let cases: [(&str, &'static str, u32); 4] =
-        [("32-bit open", "open", 5), ("32-bit creat", "creat", 8), ("32-bit openat", "openat", 295), ("32-bit openat2", "openat2", 437)];
+    let cases: [(&str, &'static str, u32); 4] = [
+        ("32-bit open", "open", 5),
+        ("32-bit creat", "creat", 8),
+        ("32-bit openat", "openat", 295),
+        ("32-bit openat2", "openat2", 437),
+    ];
     if status != 0 {
         for (case, ..) in cases {
             report.skip(case, "this kernel has no 32-bit system calls");

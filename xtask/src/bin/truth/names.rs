@@ -46,7 +46,10 @@ pub fn run(report: &Report) -> io::Result<()> {
     for (case, at) in [
         ("EFAULT of a null pointer", std::ptr::null()),
         ("EFAULT of the kernel's memory", usize::MAX as *const libc::c_char),
-        ("EFAULT of a page that can't be read", sys::map(PAGE, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?.cast_const().cast()),
+        (
+            "EFAULT of a page that can't be read",
+            sys::map(PAGE, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?.cast_const().cast(),
+        ),
     ] {
         unreadable(report, case, at);
     }

@@ -110,9 +110,11 @@ fn mounts(report: &Report, top: &[u8]) -> io::Result<()> {
     sys::make(b"overlay/lower/sub/in-overlay")?;
     sys::in_child(|| {
         let mount = |from: &str, to: &str, kind: &str, flags: u64, options: &str| {
-            let (from, to, kind, options) = (c(from.as_bytes()), c(to.as_bytes()), c(kind.as_bytes()), c(options.as_bytes()));
+            let (from, to, kind, options) =
+                (c(from.as_bytes()), c(to.as_bytes()), c(kind.as_bytes()), c(options.as_bytes()));
             // SAFETY: mount reads the four strings.
-            let done = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
+            let done =
+                unsafe { libc::mount(from.as_ptr(), to.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
             if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         };
         // Mounts of our own: they go when this child goes.

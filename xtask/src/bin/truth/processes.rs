@@ -139,7 +139,8 @@ fn threads(report: &Report, here: &[u8]) {
             let barrier = &barrier;
             scope.spawn(move || {
                 sys::set_comm(format!("worker \x1b[3{thread}m").as_bytes());
-                let paths: Vec<_> = (0..OPENS).map(|at| join(here, format!("thread-{thread}-{at}").as_bytes())).collect();
+                let paths: Vec<_> =
+                    (0..OPENS).map(|at| join(here, format!("thread-{thread}-{at}").as_bytes())).collect();
                 let mut told: Vec<_> =
                     paths.iter().map(|path| Case::new(&format!("thread {thread}"), "openat", path, path)).collect();
                 barrier.wait();

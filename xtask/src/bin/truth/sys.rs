@@ -43,7 +43,11 @@ pub fn openat2(dirfd: i32, name: *const libc::c_char, how: &OpenHow) -> i32 {
 pub fn make(name: &[u8]) -> io::Result<()> {
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: mknod reads the name.
-    if unsafe { libc::mknod(name.as_ptr(), libc::S_IFREG | 0o644, 0) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if unsafe { libc::mknod(name.as_ptr(), libc::S_IFREG | 0o644, 0) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 pub fn gettid() -> i32 {

@@ -1,0 +1,250 @@
+//! `cargo xtask test`: every test there is. Those of the workspace, a capture on this machine's kernel, and the
+//! matrix of kernels and ways to attach in virtual machines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::cmd;
+use crate::kernels::{self, Kernel};
+use crate::truth::{self, Trace, Verdict};
+use crate::vm::{self, Echo, Machine, Programs};
+
+/// Run every test.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the virtual machines
+    #[arg(long)]
+    vm: bool,
+    /// Everything but the virtual machines
+    #[arg(long, conflicts_with = "vm")]
+    no_vm: bool,
+    /// Only these kernels of the matrix
+    #[arg(long, value_delimiter = ',')]
+    kernel: Vec<String>,
+    /// Only these ways to attach
+    #[arg(long, value_delimiter = ',', default_value = "kprobe,fentry,tracepoint")]
+    attach: Vec<String>,
+}
+
+/// The time one machine may take for every way to attach.
+const MACHINE_TIMEOUT: Duration = Duration::from_secs(400);
+
+/// Exit codes of opentop that say "not on this machine": the kernel can't, not permitted.
+const CANNOT: [i32; 2] = [69, 77];
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    fn skip(&mut self, what: &str, why: &str) {
+        println!("SKIPPED {what}: {why}");
+        self.skipped += 1;
+    }
+
+    fn fail(&mut self, what: &str, why: &str) {
+        println!("FAILED {what}: {why}");
+        self.failed += 1;
+    }
+}
+
+pub fn main(args: &Args) -> Result<ExitCode> {
+    let kernels = if args.kernel.is_empty() {
+        kernels::MATRIX.to_vec()
+    } else {
+        args.kernel.iter().map(|name| Kernel::named(name)).collect::<Result<_>>()?
+    };
+    let mut tally = Tally::default();
+    if !args.vm {
+        tally.add(workspace()?);
+        tally.add(live()?);
+    }
+    if !args.no_vm {
+        tally.add(matrix(&kernels, &args.attach)?);
+    }
+    let skipped = if tally.skipped > 0 { format!(", {} skipped", tally.skipped) } else { String::new() };
+    println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
+    Ok(ExitCode::from(u8::from(tally.failed > 0)))
+}
+
+/// `cargo test` of the whole workspace. Its lines go on as they come; the results among them are added up.
+fn workspace() -> Result<Tally> {
+    let mut command = cmd::cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(child.stdout.take().context("no standard output")?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        tally.add(result_line(&line).unwrap_or_default());
+    }
+    if !child.wait()?.success() && tally.failed == 0 {
+        tally.fail("cargo test", "it did not build, or a test ended the process");
+    }
+    Ok(tally)
+}
+
+/// The counts in `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+fn result_line(line: &str) -> Option<Tally> {
+    let counts = line.strip_prefix("test result: ")?;
+    let count = |what: &str| {
+        let before = &counts[..counts.find(what)?];
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Some(Tally { passed: count(" passed")?, failed: count(" failed")?, skipped: count(" ignored")? })
+}
+
+/// The truth on this machine's own kernel, by the way to attach that opentop takes by itself.
+fn live() -> Result<Tally> {
+    const WHAT: &str = "live capture";
+    let programs = Programs::build(true)?;
+    let work = tempfile::tempdir()?;
+    let file = |name: &str| work.path().join(name);
+    let mut opentop = Command::new(&programs.opentop);
+    opentop
+        .args(["trace", "--format", "json", "-o"])
+        .arg(file("events"))
+        .arg("--")
+        .arg(&programs.truth)
+        .arg("--truth")
+        .arg(file("truth"));
+    let out = opentop.stdin(Stdio::null()).output().context("cannot start opentop")?;
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    let mut tally = Tally::default();
+    match out.status.code() {
+        Some(0) => {}
+        Some(code) if CANNOT.contains(&code) => {
+            tally.skip(WHAT, stderr.trim());
+            return Ok(tally);
+        }
+        _ => {
+            tally.fail(WHAT, &format!("opentop ended with {}: {}", out.status, stderr.trim()));
+            return Ok(tally);
+        }
+    }
+    let (events, truth) = (fs::read_to_string(file("events"))?, fs::read_to_string(file("truth"))?);
+    let tracepoint = stderr.contains("tracepoint");
+    let trace = Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint };
+    tally.add(tell(WHAT, truth::judge(&trace)?));
+    Ok(tally)
+}
+
+/// Boots each kernel once and takes the truth in each way to attach.
+fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if let Err(error) = vm::install_qemu() {
+        if cmd::ci() {
+            return Err(error);
+        }
+        tally.skip("virtual machines", &format!("{error:#}"));
+        return Ok(tally);
+    }
+    let machine =
+        Machine { programs: Programs::build(true)?, add: Vec::new(), update: false, memory: 1024, attach: None };
+    let script: String = attach
+        .iter()
+        .map(|kind| {
+            format!(
+                "opentop trace --attach {kind} --format json -o /out/{kind}.events -- truth --truth /out/{kind}.truth \
+         2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n"
+            )
+        })
+        .collect();
+    for kernel in kernels {
+        let started = Instant::now();
+        let what = format!("kernel {}", kernel.name);
+        let outcome = match machine.run(*kernel, &script, MACHINE_TIMEOUT, Echo::Quiet) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tally.fail(&what, &format!("{error:#}"));
+                continue;
+            }
+        };
+        if outcome.status != 0 {
+            tally.fail(&what, &format!("the script ended with {}: {}", outcome.status, outcome.stderr));
+            continue;
+        }
+        // Nothing that the probe does may make the kernel complain.
+        match outcome
+            .console
+            .lines()
+            .find(|line| ["BUG:", "WARNING:", "Oops", "Call Trace"].iter().any(|bad| line.contains(bad)))
+        {
+            None => tally.passed += 1,
+            Some(line) => tally.fail(&format!("{what}: the kernel complains"), line),
+        }
+        let work = tempfile::tempdir()?;
+        outcome.unpack(work.path())?;
+        for kind in attach {
+            let what = format!("{what} {kind}");
+            match taken(work.path(), kind) {
+                Ok(verdicts) => tally.add(tell(&what, verdicts)),
+                Err(error) => tally.fail(&what, &format!("{error:#}")),
+            }
+        }
+        println!("{what}: {} s", started.elapsed().as_secs());
+    }
+    Ok(tally)
+}
+
+/// What one way to attach left in /out.
+fn taken(dir: &Path, kind: &str) -> Result<BTreeMap<String, Verdict>> {
+    let read = |what: &str| {
+        fs::read(dir.join(format!("{kind}.{what}"))).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let (status, stderr) = (read("status")?, read("stderr")?);
+    anyhow::ensure!(status.trim() == "0", "opentop ended with {}: {}", status.trim(), stderr.trim());
+    let (events, truth) = (read("events")?, read("truth")?);
+    truth::judge(&Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint: kind == "tracepoint" })
+}
+
+/// Prints what did not pass, and counts.
+fn tell(what: &str, verdicts: BTreeMap<String, Verdict>) -> Tally {
+    let mut tally = Tally::default();
+    for (case, verdict) in verdicts {
+        let case = format!("{what}: {case}");
+        match verdict {
+            Verdict::Passed => tally.passed += 1,
+            Verdict::Skipped(why) => tally.skip(&case, &why),
+            Verdict::Failed(lines) => {
+                let more = lines.len().saturating_sub(12);
+                let mut text: Vec<_> = lines.into_iter().take(12).collect();
+                if more > 0 {
+                    text.push(format!("and {more} more lines"));
+                }
+                tally.fail(&case, &format!("\n    {}", text.join("\n    ")));
+            }
+        }
+    }
+    println!("{what}: {} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_cargo_test_are_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let tally = result_line(line).unwrap();
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (12, 3, 1));
+        assert!(result_line("test result of something else").is_none());
+    }
+}
