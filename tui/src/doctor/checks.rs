@@ -77,7 +77,7 @@ pub fn verdict(facts: &Facts) -> Result<AttachKind, Error> {
         return Err(privilege::denied(&missing, &facts.typed, facts.exe.as_deref()));
     }
     let denied = |error: &Error| error.kind == Kind::Denied;
-    let kind = match facts.trials.iter().any(|(_, trial)| trial.as_ref().err().is_some_and(denied)) {
+    let kind = match facts.trials.iter().all(|(_, trial)| trial.as_ref().err().is_some_and(denied)) {
         true => Kind::Denied,
         false => Kind::Unsupported,
     };
@@ -138,7 +138,7 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
         AttachKind::Kprobe if !facts.kprobes => {
             check.mended_by("boot a kernel built with CONFIG_KPROBE_EVENTS=y; meanwhile another kind serves")
         }
-        AttachKind::Tracepoint if facts.tracefs.is_none() => check.mended_by(MOUNT),
+        AttachKind::Tracepoint if error.message.contains("tracefs") => check.mended_by(MOUNT),
         _ => check,
     }
 }

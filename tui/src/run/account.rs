@@ -39,17 +39,17 @@ impl Account {
         let l = &self.totals.losses;
         let lost = [
             (l.ring_full, ring_advice(ring_bytes)),
-            (l.inflight_full, "more opens were under way at once than the probe's table holds".into()),
-            (l.missed, "the kernel skipped the probe: another one ran on the same CPU".into()),
+            (l.no_return, "the end of the open was not seen".into()),
             (l.undecodable + self.undecodable, "records could not be decoded; please report this".into()),
             (l.dropped, "opentop itself could not keep up".into()),
         ];
         let incomplete = [
-            (l.no_entry, "without a duration: the start of the open was not seen"),
-            (l.no_return, "without a result: the end of the open was not seen"),
-            (l.name_unreadable, "without a name: it could not be read"),
-            (l.name_truncated, "with a name cut short"),
-            (l.dir_incomplete, "with a relative name whose directory is missing or cut"),
+            (l.no_entry, "shown without name and duration: the start of the open was not seen"),
+            (l.inflight_full, "of that because more opens were under way at once than the probe's table holds"),
+            (l.missed, "times the kernel skipped the probe: another one ran on the same CPU"),
+            (l.name_unreadable, "shown without a name: it could not be read"),
+            (l.name_truncated, "shown with a name cut short"),
+            (l.dir_incomplete, "shown with a relative name whose directory is missing or cut"),
             (l.process_table_full, "counted under \"others\": the process table was full"),
         ];
         let mut out = String::new();
@@ -116,7 +116,7 @@ mod tests {
         let words = account.losses(65_536).unwrap();
         assert!(words.contains("5 lost: the ring of 64K was full; --ring-size 1M"), "{words}");
         assert!(words.contains("2 lost: records could not be decoded"), "{words}");
-        assert!(words.contains("1 without a name"), "{words}");
+        assert!(words.contains("1 shown without a name"), "{words}");
     }
 
     #[test]

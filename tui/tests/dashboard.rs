@@ -1,0 +1,133 @@
+//! The dashboard as a person has it: the real binary in a pseudo-terminal, capturing only what it starts itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
+
+mod common;
+
+use common::{opentop, pty::Pty};
+use nix::sys::signal::Signal;
+
+/// The dashboard on a command that opens `name` in `dir` again and again.
+fn watching(dir: &std::path::Path, name: &str) -> Pty {
+    std::fs::write(dir.join(name), "").unwrap();
+    let script = "while :; do : < \"$1\"; sleep 0.02; done";
+    Pty::start(opentop().args(["--", "sh", "-c", script, "sh", name]).current_dir(dir), 120, 40)
+}
+
+/// What was written after the last byte of the dashboard.
+fn afterwards(pty: &Pty) -> String {
+    let bytes = pty.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    text.rsplit("\x1b[?1049l").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn it_shows_the_opens_of_its_command_and_q_gives_the_terminal_back() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    let path = dir.path().join("watched-file").display().to_string();
+    let screen = pty.wait_for("the path that the command opens, and the command", |screen| {
+        screen.contains(&path) && screen.contains("Processes")
+    });
+    assert!(screen.lines().next().is_some_and(|line| line.contains("opentop")), "the header:\n{screen}");
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+    let after = common::wait_until("the account after the dashboard", || {
+        Some(afterwards(&pty)).filter(|text| text.contains(" lost\r\n"))
+    });
+    assert!(after.trim_end().lines().last().unwrap().starts_with("opentop: "), "{after:?}");
+}
+
+#[test]
+fn every_way_of_ending_gives_the_terminal_back() {
+    require_live!();
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pty = watching(dir.path(), "watched-file");
+        pty.wait_for("an open", |screen| screen.contains("watched-file"));
+        pty.signal(signal);
+        let status = pty.wait();
+        // It was passed on to the command, which died of it.
+        assert_eq!(status.code(), Some(128 + signal as i32), "{signal}");
+        pty.assert_restored();
+    }
+}
+
+#[test]
+fn ctrl_c_is_a_key_that_quits() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    pty.keys("\x03");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+}
+
+#[test]
+fn the_end_of_the_command_is_the_end_of_the_dashboard_with_its_status() {
+    require_live!();
+    let mut pty = Pty::start(opentop().args(["--", "sh", "-c", "echo said-by-the-command; exit 7"]), 120, 40);
+    assert_eq!(pty.wait().code(), Some(7));
+    pty.assert_restored();
+    common::wait_until("what the command said, after the dashboard", || {
+        Some(afterwards(&pty)).filter(|text| text.contains("said-by-the-command"))
+    });
+}
+
+#[test]
+fn bytes_of_names_never_reach_the_terminal_raw() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let name = "evil\x1b]0;owned\x07\x1b[2J\u{202e}\u{9b}5n";
+    let mut pty = watching(dir.path(), name);
+    pty.wait_for("the name, escaped", |screen| screen.contains(r"evil\x1b]0;owned\x07\x1b[2J"));
+    pty.keys("q");
+    pty.wait();
+    pty.assert_restored();
+    let bytes = pty.bytes();
+    for raw in ["\x1b]0;owned", "\x07", "\u{202e}", "\u{9b}", "\x1b[2J\\"] {
+        let found = bytes.windows(raw.len()).any(|window| window == raw.as_bytes());
+        assert!(!found, "{raw:?} was written to the terminal");
+    }
+}
+
+#[test]
+fn it_fills_the_terminal_after_a_change_of_size() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    for (cols, rows) in [(80, 24), (200, 50), (20, 5), (100, 30)] {
+        pty.resize(cols, rows);
+    }
+    pty.wait_for("the footer in the last of 30 rows", |screen| {
+        screen.lines().count() == 30 && screen.lines().last().is_some_and(|line| line.contains("help"))
+    });
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+}
+
+#[test]
+fn a_pause_freezes_the_picture_and_a_filter_narrows_it() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    pty.keys(" ");
+    pty.wait_for("the word paused", |screen| screen.to_lowercase().contains("paused"));
+    pty.keys(" ");
+    pty.wait_for("the word live", |screen| screen.lines().next().is_some_and(|line| line.contains("live")));
+    pty.keys("/path:**nothing-like-it**\r");
+    pty.wait_for("the filter in the header and no open that does not match", |screen| {
+        screen.lines().next().is_some_and(|line| line.contains("nothing-like-it"))
+    });
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+    let after = common::wait_until("the account", || Some(afterwards(&pty)).filter(|text| text.contains(" lost\r\n")));
+    assert!(!after.contains(" + 0 filtered"), "{after:?}");
+}
