@@ -195,14 +195,24 @@ fn regex(pieces: &[Piece], target: Target) -> Result<Regex, String> {
             }
         }
     }
-    let mut component_start = true;
+    // `dir:build*/` is the directory, not its inside.
+    let mut pieces = pieces.to_vec();
+    if target == Target::Dir
+        && let Some(Piece::Literal(bytes)) = pieces.last_mut()
+    {
+        bytes.truncate(trim_slashes(bytes).len());
+        if bytes.is_empty() {
+            pieces.pop();
+        }
+    }
+    // A word may begin in the middle of a component.
+    let mut component_start = target != Target::Word;
     let mut pieces = pieces.iter().peekable();
     let mut swallow_slash = false;
     while let Some(piece) = pieces.next() {
         match piece {
             Piece::Literal(bytes) => {
-                let last = pieces.peek().is_none();
-                let mut bytes = if target == Target::Dir && last { trim_slashes(bytes) } else { bytes };
+                let mut bytes = bytes.as_slice();
                 if std::mem::take(&mut swallow_slash) {
                     bytes = bytes.strip_prefix(b"/").unwrap_or(bytes);
                 }
@@ -213,7 +223,7 @@ fn regex(pieces: &[Piece], target: Target) -> Result<Regex, String> {
             Piece::Many => out.push_str(many),
             Piece::Deep => {
                 let before_slash = matches!(pieces.peek(), Some(Piece::Literal(bytes)) if bytes.starts_with(b"/"));
-                if component_start && before_slash && matches!(target, Target::Path | Target::Dir) {
+                if component_start && before_slash && target != Target::Comm {
                     out.push_str("(?s-u:.*/)?");
                     swallow_slash = true;
                 } else {
