@@ -9,7 +9,7 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time:
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::{error, escape, headless::Format, session::AttachKind};
+use crate::{error, escape, headless::Format, recording::Rotate, session::AttachKind};
 use values::RingSize;
 
 const EXAMPLES: &str = "\
@@ -62,7 +62,7 @@ pub struct Cli {
 pub enum Command {
     /// One line for each open: text, JSON or CSV
     #[command(after_help = TRACE_EXAMPLES)]
-    Trace(TraceArgs),
+    Trace(Box<TraceArgs>),
     /// What this kernel and these privileges allow, and the exact command for what they don't
     #[command(after_help = "Exit codes: 0 opentop can run here · 69 this kernel can't · 77 not permitted")]
     Doctor {
@@ -134,12 +134,37 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t, requires = "probe_log", help_heading = "Probe")]
     pub probe_log_level: LogLevel,
 
+    /// The recording to read or to write.
+    #[command(flatten)]
+    pub recording: RecordingArgs,
+
     /// Run this command and capture it and its descendants, from its first open until it ends.
     ///
     /// Its stdout goes to stderr. Under sudo it runs as the user who called sudo. opentop ends when it ends, with
     /// its exit status; when opentop ends first (--duration, q), the command gets a SIGTERM.
     #[arg(last = true, value_name = "CMD", help_heading = "Command", value_hint = ValueHint::CommandWithArguments)]
     pub cmd: Vec<OsString>,
+}
+
+/// A recording instead of the kernel, or beside what is shown.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RecordingArgs {
+    /// Replay this recording instead of capturing: needs no root, on any machine; - is stdin
+    #[arg(short, long, value_name = "FILE", help_heading = "Recording", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["write", "pids", "uid", "failed", "duration", "attach", "ring_size", "probe_log", "cmd"])]
+    pub read: Option<PathBuf>,
+
+    /// Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo
+    #[arg(short, long, value_name = "FILE", help_heading = "Recording", value_hint = ValueHint::FilePath)]
+    pub write: Option<PathBuf>,
+
+    /// With -w: replace the file if it exists
+    #[arg(long, requires = "write", help_heading = "Recording")]
+    pub overwrite: bool,
+
+    /// With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)
+    #[arg(long, value_name = "SIZE|TIME", requires = "write", help_heading = "Recording")]
+    pub rotate: Option<Rotate>,
 }
 
 /// `opentop trace` as typed.

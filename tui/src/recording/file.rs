@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::escape::Escaped;
 
 /// How a recording is to be written.
@@ -113,10 +113,10 @@ pub fn create(path: &Path, options: &Options) -> Result<File, Error> {
     let old = match std::fs::symlink_metadata(path) {
         Ok(old) => Some(old.file_type()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return Err(failed(&in_words(&error))),
     };
     match old {
-        None => open_new(path, options).map_err(|error| failed(&error)),
+        None => open_new(path, options).map_err(|error| failed(&in_words(&error))),
         Some(kind) if kind.is_symlink() => {
             Err(failed(&"it is a symbolic link, and opentop does not write through one. Name the file itself"))
         }
@@ -129,10 +129,10 @@ pub fn create(path: &Path, options: &Options) -> Result<File, Error> {
             beside.push(path.file_name().unwrap_or_default());
             beside.push(format!(".{:016x}", u64::from_ne_bytes(super::writer::random_marker())));
             let beside = path.with_file_name(beside);
-            let file = open_new(&beside, options).map_err(|error| failed(&error))?;
+            let file = open_new(&beside, options).map_err(|error| failed(&in_words(&error)))?;
             if let Err(error) = std::fs::rename(&beside, path) {
                 let _ = std::fs::remove_file(&beside);
-                return Err(failed(&error));
+                return Err(failed(&in_words(&error)));
             }
             Ok(file)
         }

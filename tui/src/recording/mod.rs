@@ -6,8 +6,10 @@
 //! which alone another program can read it: change both or neither. Not in here: when to record and what to do when it
 //! fails (`run/`), and the pacing of a replay ([`crate::source::replay`]).
 
+pub mod cast;
 pub mod file;
 pub mod format;
+pub mod keys;
 pub mod payload;
 pub mod reader;
 mod rebase;

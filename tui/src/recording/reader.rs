@@ -13,7 +13,7 @@ use super::format::{
     swap_record,
 };
 use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::source::{Batch, ProcessFacts};
 
 /// Bytes asked from the input at a time.
@@ -95,7 +95,7 @@ impl Reader {
             return Self::from_stream(Box::new(io::stdin()), "standard input");
         }
         let name = crate::escape::escaped(path.as_os_str().as_encoded_bytes());
-        let failed = |error: io::Error| Error::failed(format!("cannot read the recording {name}: {error}"));
+        let failed = |error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
         let mut file = File::open(path).map_err(failed)?;
         // A pipe or a process substitution opens by name, too.
         match file.stream_position() {
@@ -122,7 +122,7 @@ impl Reader {
 
     fn begin(input: Input, name: &str) -> Result<Self, Error> {
         let refused = |why: String| Error::failed(format!("cannot read the recording {name}: {why}"));
-        let decompressor = zstd::bulk::Decompressor::new().map_err(|error| refused(error.to_string()))?;
+        let decompressor = zstd::bulk::Decompressor::new().map_err(|error| refused(in_words(&error)))?;
         let mut reader = Self {
             input,
             name: name.to_owned(),
@@ -139,7 +139,7 @@ impl Reader {
             decompressor,
             waiting: None,
         };
-        let io_failed = |error: io::Error| refused(error.to_string());
+        let io_failed = |error: io::Error| refused(in_words(&error));
         let have = reader.fill(PRELUDE_LEN).map_err(io_failed)?;
         reader.prelude = Prelude::decode(reader.ahead(PRELUDE_LEN.min(have))).map_err(|error| {
             refused(match error {
@@ -206,7 +206,7 @@ impl Reader {
             return Ok(Some(item));
         }
         self.step().map_err(|error| {
-            Error::failed(format!("cannot read the recording {} at byte {}: {error}", self.name, self.offset))
+            Error::failed(format!("cannot read the recording {} at byte {}: {}", self.name, self.offset, in_words(&error)))
         })
     }
 
@@ -349,7 +349,7 @@ impl Reader {
         };
         input
             .seek(SeekFrom::Start(offset))
-            .map_err(|error| Error::failed(format!("cannot read the recording {}: {error}", self.name)))?;
+            .map_err(|error| Error::failed(format!("cannot read the recording {}: {}", self.name, in_words(&error))))?;
         self.window.clear();
         (self.taken, self.offset, self.ordinal) = (0, offset, ordinal);
         (self.eof, self.done, self.missing, self.waiting) = (false, false, 0, None);
@@ -391,7 +391,7 @@ impl Reader {
     fn scan(&mut self) -> Result<Vec<IndexEntry>, Error> {
         let (mut entries, mut stride, mut frames) = (Vec::new(), 1u64, 0u64);
         self.rewind()?;
-        let failed = |name: &str, error: io::Error| Error::failed(format!("cannot read the recording {name}: {error}"));
+        let failed = |name: &str, error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
         loop {
             let have = self.fill(HEADER_LEN).map_err(|error| failed(&self.name, error))?;
             if have < HEADER_LEN {

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::file::Options;
 use super::worker::{Files, Worker};
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::session::Session;
 use crate::source::{Batch, Counters, Input, ProcessFacts};
 
@@ -99,7 +99,7 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || worker.run(&messages))
-            .map_err(|error| Error::failed(format!("cannot start the recorder's thread: {error}")))?;
+            .map_err(|error| Error::failed(format!("cannot start the recorder's thread: {}", in_words(&error))))?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),

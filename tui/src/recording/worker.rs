@@ -15,7 +15,7 @@ use super::payload::{CountersFrame, SessionFrame};
 use super::rebase::Rebase;
 use super::recorder::{Message, Shared, merge_counters};
 use super::writer::{Medium, Writer, random_marker};
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::escape::Escaped;
 use crate::event::Event;
 use crate::session::Session;
@@ -73,7 +73,7 @@ impl Files {
 
 fn failure(path: &Path, error: &std::io::Error) -> Error {
     let name = Escaped(path.as_os_str().as_encoded_bytes());
-    Error::failed(format!("cannot write the recording {name}: {error}"))
+    Error::failed(format!("cannot write the recording {name}: {}", in_words(error)))
 }
 
 /// Whether counters are the last ones.

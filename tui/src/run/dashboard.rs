@@ -58,7 +58,7 @@ impl Inputs for Capture {
     }
 
     fn stop(&mut self) {
-        self.live.stop();
+        self.origin.stop();
     }
 }
 

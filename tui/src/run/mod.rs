@@ -15,7 +15,7 @@ pub mod terminal;
 mod trace;
 mod user;
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -24,14 +24,16 @@ pub use dashboard::dashboard;
 pub use trace::trace;
 
 use crate::{
-    cli::CaptureArgs,
+    cli::{CaptureArgs, RecordingArgs},
     error::{Error, Kind},
     privilege,
     probe::{self, Probe},
+    recording::{self, Recorder},
     session::Session,
     source::{
         Input,
         live::{self, Live},
+        replay::{self, Replay},
     },
 };
 use account::Account;
@@ -51,11 +53,28 @@ enum End {
     Time,
 }
 
+/// Where the inputs of a session come from.
+enum Origin {
+    Live(Live),
+    Replay(Box<Replay>),
+}
+
+impl Origin {
+    /// Asks for the end: what is under way comes, then [`Input::End`].
+    fn stop(&self) {
+        match self {
+            Self::Live(live) => live.stop(),
+            Self::Replay(replay) => replay.control(replay::Control::Stop),
+        }
+    }
+}
+
 /// A running capture, with whatever may end it.
 struct Capture {
     runtime: Runtime,
     session: Session,
-    live: Live,
+    origin: Origin,
+    recorder: Option<Recorder>,
     inputs: mpsc::Receiver<Input>,
     ends: mpsc::Receiver<End>,
     command: Option<child::Running>,
@@ -78,6 +97,9 @@ impl Capture {
     /// Attaches the probe and starts the command. To be called while there is one thread.
     fn start(plan: Plan<'_>) -> Result<Self, Error> {
         let Plan { args, typed, streams, invoker } = plan;
+        if let Some(path) = &args.recording.read {
+            return Self::replay(path, invoker.as_ref(), replay::Pace::AsFast);
+        }
         processes_exist(&args.pids)?;
         let blocked = signals::block()?;
         let held = match args.cmd.as_slice() {
@@ -104,6 +126,7 @@ impl Capture {
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
         signals::watch(&blocked, tell.clone(), held.is_some())?;
+        let recorder = recorder(&args.recording, &session, invoker.as_ref())?;
         let runtime = runtime()?;
         let (live, inputs) = {
             let _inside = runtime.enter();
@@ -113,7 +136,20 @@ impl Capture {
         if let Some(duration) = args.duration {
             runtime.spawn(end_after(duration, tell));
         }
-        Ok(Self { runtime, session, live, inputs, ends, command, status: None, log })
+        Ok(Self { runtime, session, origin: Origin::Live(live), recorder, inputs, ends, command, status: None, log })
+    }
+
+    /// Opens a recording: a session like one of the probe, without the probe.
+    fn replay(path: &Path, invoker: Option<&user::Invoker>, pace: replay::Pace) -> Result<Self, Error> {
+        let blocked = signals::block()?;
+        let reader = user::as_invoker(invoker, || recording::Reader::open(path))??;
+        let session = reader.session().session.clone();
+        let (tell, ends) = mpsc::channel(8);
+        signals::watch(&blocked, tell, false)?;
+        let runtime = runtime()?;
+        let (replay, inputs) = replay::start(reader, QUEUE, pace)?;
+        let origin = Origin::Replay(Box::new(replay));
+        Ok(Self { runtime, session, origin, recorder: None, inputs, ends, command: None, status: None, log: None })
     }
 
     /// The next input. Meanwhile, what should end the session is made to end it: its last input is [`Input::End`].
@@ -122,7 +158,11 @@ impl Capture {
             let end = tokio::select! {
                 biased;
                 Some(end) = self.ends.recv() => end,
-                input = self.inputs.recv() => return input.unwrap_or(Input::End),
+                input = self.inputs.recv() => {
+                    let input = input.unwrap_or(Input::End);
+                    self.record(&input);
+                    return input;
+                }
             };
             self.react(end);
         }
@@ -133,7 +173,15 @@ impl Capture {
         if let Ok(end) = self.ends.try_recv() {
             self.react(end);
         }
-        self.inputs.try_recv().ok()
+        let input = self.inputs.try_recv().ok()?;
+        self.record(&input);
+        Some(input)
+    }
+
+    fn record(&mut self, input: &Input) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.offer_input(input);
+        }
     }
 
     fn react(&mut self, end: End) {
@@ -146,9 +194,9 @@ impl Capture {
             }
             (End::Command, Some(command)) => {
                 self.status = Some(command.reap());
-                self.live.stop();
+                self.origin.stop();
             }
-            (End::Signal { .. } | End::Command | End::Time, _) => self.live.stop(),
+            (End::Signal { .. } | End::Command | End::Time, _) => self.origin.stop(),
         }
     }
 
@@ -160,7 +208,19 @@ impl Capture {
         if let Some(losses) = account.losses(self.session.ring_bytes) {
             say(&losses);
         }
-        let code = ExitCode::from(self.status.unwrap_or(0));
+        let mut status = self.status.unwrap_or(0);
+        if let Some(Err(error)) = self.recorder.map(Recorder::finish) {
+            say(&error.message);
+            status = status.max(1);
+        }
+        if let Origin::Replay(replay) = &self.origin {
+            replay.report().to_string().lines().for_each(say);
+            if let Some(error) = replay.error() {
+                say(&error.message);
+                status = 1;
+            }
+        }
+        let code = ExitCode::from(status);
         // The command is told first (SIGTERM, if it still runs): its last words must not follow the account.
         drop(self.command);
         let _ = writeln!(std::io::stderr().lock(), "{account}");
@@ -186,6 +246,21 @@ fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
         log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }
+}
+
+/// Makes the recording of `-w`. As the user who called sudo: nothing is made where that user could make nothing.
+fn recorder(
+    args: &RecordingArgs,
+    session: &Session,
+    invoker: Option<&user::Invoker>,
+) -> Result<Option<Recorder>, Error> {
+    let Some(path) = &args.write else { return Ok(None) };
+    let options = recording::Options {
+        overwrite: args.overwrite,
+        rotate: args.rotate,
+        owner: invoker.map(|invoker| (invoker.uid.as_raw(), invoker.gid.as_raw())),
+    };
+    user::as_invoker(invoker, || Recorder::create(path, &options, session))?.map(Some)
 }
 
 async fn end_after(duration: Duration, tell: mpsc::Sender<End>) {

@@ -13,6 +13,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::user::{Invoker, as_invoker};
+pub(super) use crate::error::in_words;
 use crate::{error::Error, escape::Escaped};
 
 /// An open output.
@@ -101,14 +102,6 @@ fn cannot_write(name: &str, error: &io::Error, invoker: Option<&Invoker>) -> Err
         _ => "choose another file".into(),
     };
     Error::failed(format!("cannot write to {name}: {}; {what_to_do}", in_words(error)))
-}
-
-/// An error without Rust's " (os error 13)".
-pub(super) fn in_words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub struct Player {
     ended: bool,
     /// The counters before the end were handed over.
     closing: bool,
+    /// It was stopped before its end.
+    stopped: bool,
     report: Report,
 }
 
@@ -109,6 +111,7 @@ impl Player {
             dropped: 0,
             ended: false,
             closing: false,
+            stopped: false,
             report,
         }
     }
@@ -173,9 +176,18 @@ impl Player {
         self.batch.clear();
         (self.next, self.ahead, self.at_ns) = (0, None, self.session().start_ns);
         (self.handed_over, self.counters, self.dropped) = (0, None, 0);
-        (self.ended, self.closing) = (false, false);
+        (self.ended, self.closing, self.stopped) = (false, false, false);
         self.report = Report { name: self.reader.name().to_owned(), ..Report::default() };
         Ok(())
+    }
+
+    /// Ends it here, though there is more: what comes next are counters as of now, and [`Input::End`].
+    pub fn stop(&mut self) {
+        if !self.ended {
+            self.batch.clear();
+            (self.next, self.stopped, self.closing) = (0, true, false);
+            self.ahead = Some(Item::Cut(self.reader.offset()));
+        }
     }
 
     /// When the next input happened, boot clock, ns; `None` at the end. Reads ahead where it must.
@@ -281,6 +293,7 @@ impl Player {
     /// The end; before it, where the recording is not whole, counters with which the account adds up.
     fn end(&mut self, item: Item) -> Input {
         let whole = self.report.cut.is_none() && self.report.damage_count == 0 && self.counters.is_some();
+        let whole = whole && !self.stopped;
         if whole || self.closing {
             self.ended = true;
             return Input::End;
@@ -293,7 +306,10 @@ impl Player {
         totals.losses.dropped = totals.losses.dropped.saturating_add(self.dropped);
         let known = self.handed_over.saturating_add(totals.losses.lost());
         // The last counters may be from before the last records, or from after some that are gone.
-        totals.opens = totals.opens.max(known.saturating_add(self.reader.missing_records()));
+        totals.opens = match self.stopped {
+            true => known,
+            false => totals.opens.max(known.saturating_add(self.reader.missing_records())),
+        };
         totals.losses.dropped = totals.losses.dropped.saturating_add(totals.opens - known);
         Input::Counters(counters)
     }

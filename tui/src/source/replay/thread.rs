@@ -51,7 +51,7 @@ pub enum Control {
     JumpTo(u64),
     /// Goes so many ns forwards, or backwards.
     JumpBy(i64),
-    /// Ends it: the channel closes.
+    /// Ends it: counters as of now come, then [`Input::End`], and the channel closes.
     Stop,
 }
 
@@ -215,7 +215,8 @@ impl Driver {
     fn as_fast(&mut self) -> Result<(), Stop> {
         while !self.player.ended() {
             match self.controls.try_recv() {
-                Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Err(Stop::Done),
+                Ok(Control::Stop) => self.player.stop(),
+                Err(TryRecvError::Disconnected) => return Err(Stop::Done),
                 _ => {}
             }
             self.hand_over(u64::MAX, usize::MAX)?;
@@ -271,7 +272,11 @@ impl Driver {
             }
             Control::JumpTo(to) => return self.jump(now, to),
             Control::JumpBy(by) => return self.jump(now, now.saturating_add_signed(by)),
-            Control::Stop => return Err(Stop::Done),
+            Control::Stop => {
+                self.player.stop();
+                while self.hand_over(u64::MAX, usize::MAX)? {}
+                return Err(Stop::Done);
+            }
         }
         self.set_now(now);
         Ok(())
