@@ -10,6 +10,10 @@ const DAY: i64 = 86_400;
 
 /// Splits ns since 1970 into whole seconds (rounded down) and ns. Times beyond what a recording can hold saturate.
 fn split(wall_ns: i128) -> (i64, u32) {
+    // Every time up to the year 2262, without a 128-bit division.
+    if let Ok(ns) = i64::try_from(wall_ns) {
+        return (ns.div_euclid(1_000_000_000), u32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0));
+    }
     let seconds = i64::try_from(wall_ns.div_euclid(SECOND)).unwrap_or(if wall_ns < 0 { i64::MIN } else { i64::MAX });
     (seconds, u32::try_from(wall_ns.rem_euclid(SECOND)).unwrap_or(0))
 }
