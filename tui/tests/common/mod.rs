@@ -27,7 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn opentop() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_opentop"));
     command.stdin(Stdio::null());
-    for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "NO_COLOR"] {
+    // cargo sets LD_LIBRARY_PATH, which has the dynamic loader of every command look through its directories first.
+    for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "NO_COLOR", "LD_LIBRARY_PATH"] {
         command.env_remove(name);
     }
     command
