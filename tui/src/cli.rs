@@ -9,7 +9,12 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time:
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::{error, escape, headless::Format, recording::Rotate, session::AttachKind};
+use crate::{
+    error, escape,
+    headless::{Format, summary::SortKey},
+    recording::Rotate,
+    session::AttachKind,
+};
 use values::RingSize;
 
 const EXAMPLES: &str = "\
@@ -31,6 +36,14 @@ Examples:
   sudo opentop trace --format json -u www-data | jq -r .path
 
 The last line of stderr is the account: opens = shown + filtered + lost.";
+
+const SUMMARY_EXAMPLES: &str = "\
+Examples:
+  sudo opentop summary --duration 10s           who opens most, on this machine
+  sudo opentop summary --sort failed -- make    what the build looks for in vain
+  sudo opentop summary --format json --top 5 -o opens.json -- ./job
+
+Ctrl-C ends it too, and the table comes all the same. The last line of stderr is the account.";
 
 /// `opentop` as typed.
 #[derive(Debug, Parser)]
@@ -63,6 +76,9 @@ pub enum Command {
     /// One line for each open: text, JSON or CSV
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(Box<TraceArgs>),
+    /// The exact table of processes when the capture ends: opens, failures, latency, most opened paths
+    #[command(after_help = SUMMARY_EXAMPLES)]
+    Summary(Box<SummaryArgs>),
     /// What this kernel and these privileges allow, and the exact command for what they don't
     #[command(after_help = "Exit codes: 0 opentop can run here · 69 this kernel can't · 77 not permitted")]
     Doctor {
@@ -79,6 +95,34 @@ pub enum Command {
     /// Write the manual page to stdout, for `man -l`
     #[command(after_help = "Example:\n  opentop man | man -l -")]
     Man,
+}
+
+/// `opentop summary` as typed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SummaryArgs {
+    /// The table's format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Format,
+
+    /// Write to this file instead of stdout; under sudo it belongs to the user who called sudo
+    #[arg(short, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// What the table is sorted by
+    #[arg(long, value_enum, default_value_t, value_name = "COLUMN", help_heading = "Output")]
+    pub sort: SortKey,
+
+    /// Show only so many processes; the others share a row
+    #[arg(long, value_name = "N", value_parser = values::top, help_heading = "Output")]
+    pub top: Option<usize>,
+
+    /// What to show.
+    #[command(flatten)]
+    pub display: DisplayArgs,
+
+    /// What to capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
 }
 
 /// `doctor --format`.
@@ -256,6 +300,7 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let cmd = match &cli.command {
         None => Some(&cli.capture.cmd),
         Some(Command::Trace(trace)) => Some(&trace.capture.cmd),
+        Some(Command::Summary(summary)) => Some(&summary.capture.cmd),
         Some(Command::Doctor { .. } | Command::Completions { .. } | Command::Man) => None,
     };
     // clap takes a `--` with nothing behind it for no command at all: the person who typed it wanted one.

@@ -30,6 +30,7 @@ fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
         None if std::io::stdout().is_terminal() => run::dashboard(&cli.display, &cli.capture, typed),
         None => run::trace(&TraceArgs { display: cli.display, capture: cli.capture, ..TraceArgs::default() }, typed),
         Some(Command::Trace(args)) => run::trace(&args, typed),
+        Some(Command::Summary(args)) => run::summary(&args, typed),
         Some(Command::Doctor { format }) => {
             let facts = doctor::gather(typed);
             let report = match format {

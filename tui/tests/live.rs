@@ -83,6 +83,22 @@ fn executable(path: &std::path::Path) {
 }
 
 #[test]
+fn a_summary_counts_what_the_command_did_and_its_account_adds_up() {
+    require_live!();
+    let script = "for i in 1 2 3 4 5 6 7; do true < /dev/null; true < /no/such/file-of-the-test; done; exit 4";
+    let ended = run(["summary", "--format", "json", "--", "sh", "-c", script]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    let [opens, shown, filtered, lost] = ended.account();
+    assert_eq!((opens, filtered, lost), (shown, 0, 0));
+    assert!(ended.stdout.contains("/no/such/file-of-the-test"), "{ended:?}");
+    assert!(ended.stdout.contains("ENOENT"), "{ended:?}");
+    let filtered = run(["summary", "-f", "path:/dev/null", "--", "sh", "-c", script]);
+    let [opens, shown, filtered, lost] = filtered.account();
+    assert_eq!((shown, lost), (7, 0));
+    assert_eq!(opens, shown + filtered);
+}
+
+#[test]
 fn the_commands_stdout_does_not_mix_with_the_stream() {
     require_live!();
     let ended = trace("echo from-the-command");

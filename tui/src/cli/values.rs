@@ -108,6 +108,13 @@ pub(super) fn pid(text: &str) -> Result<u32, String> {
     }
 }
 
+pub(super) fn top(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(top) if top > 0 => Ok(top),
+        _ => Err("how many processes, from 1 on".into()),
+    }
+}
+
 pub(super) fn user(text: &str) -> Result<u32, String> {
     if let Ok(uid) = text.parse::<u32>() {
         // −1 means "no user" to every system call that takes one.

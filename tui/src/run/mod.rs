@@ -10,6 +10,7 @@ mod keyboard;
 mod output;
 mod probe_log;
 mod signals;
+mod summary;
 mod tail;
 pub mod terminal;
 mod trace;
@@ -21,6 +22,7 @@ use nix::sys::signal::Signal;
 use tokio::{runtime::Runtime, sync::mpsc};
 
 pub use dashboard::dashboard;
+pub use summary::summary;
 pub use trace::trace;
 
 use crate::{

@@ -52,8 +52,8 @@ pub(crate) fn invoker() -> Option<Invoker> {
     })
 }
 
-/// Does `what` with the rights of `invoker`, then takes the own ones back. Only while there is one thread: the
-/// identity is the process's.
+/// Does `what` with the rights of `invoker`, then takes the own ones back. The C library changes the identity of every
+/// thread: to be called before others do what takes root's.
 ///
 /// # Errors
 /// When the kernel refuses the change of identity.
