@@ -62,6 +62,18 @@ impl Kernel {
         find(package, "vmlinuz").with_context(|| format!("no vmlinuz in {}", package.display()))
     }
 
+    /// A module of an unpacked package, ready to be loaded; `None` where the package has none of that name.
+    pub fn module(package: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(file) = find(package, &format!("{name}.ko")) else { return Ok(None) };
+        if file.extension().is_none_or(|extension| extension != "xz") {
+            return fs::read(&file).map(Some).with_context(|| format!("cannot read {}", file.display()));
+        }
+        let out =
+            Command::new("xz").args(["--decompress", "--stdout"]).arg(&file).output().context("cannot start xz")?;
+        ensure!(out.status.success(), "xz could not unpack {}", file.display());
+        Ok(Some(out.stdout))
+    }
+
     fn fetch(self, cache: &Path) -> Result<PathBuf> {
         let work = tempfile::tempdir().context("no temporary folder")?;
         let apt = Apt::for_suite(self.suite, work.path())?;
@@ -79,17 +91,31 @@ impl Kernel {
 
         let download = work.path().join("download");
         fs::create_dir_all(&download)?;
-        cmd::output(apt.command("apt-get").args(["-qq", "download", name]).current_dir(&download))?;
-        let package = fs::read_dir(&download)?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|e| e == "deb"))
-            .context("apt-get download left no package")?;
-        // The file's name has package and version: a newer one gets a folder of its own.
-        let key = package.file_stem().context("a package without a name")?.to_owned();
+        let mut wanted = vec![name.to_owned()];
+        // From 7.x on the modules are a package of their own.
+        let modules = name.replace("linux-binary-", "linux-modules-");
+        if modules != name
+            && !cmd::output(apt.command("apt-cache").args([
+                "search",
+                "--names-only",
+                &format!("^{}$", modules.replace('+', r"\+")),
+            ]))?
+            .is_empty()
+        {
+            wanted.push(modules);
+        }
+        cmd::output(apt.command("apt-get").args(["-qq", "download"]).args(&wanted).current_dir(&download))?;
         fs::create_dir_all(cache)?;
         let staging = tempfile::tempdir_in(cache)?;
-        cmd::run(Command::new("dpkg").arg("-x").arg(&package).arg(staging.path()))?;
+        let mut key = None;
+        for package in fs::read_dir(&download)?.flatten().map(|entry| entry.path()) {
+            cmd::run(Command::new("dpkg").arg("-x").arg(&package).arg(staging.path()))?;
+            // The file's name has package and version: a newer one gets a folder of its own.
+            if package.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)) {
+                key = package.file_stem().map(std::ffi::OsStr::to_owned);
+            }
+        }
+        let key = key.context("apt-get download left no package")?;
         ensure!(find(staging.path(), "vmlinuz").is_some(), "{name} has no vmlinuz");
         for old in fs::read_dir(cache)?.flatten().filter(|entry| entry.path() != staging.path()) {
             fs::remove_dir_all(old.path())?;

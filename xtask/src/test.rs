@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// The time one machine may take for every way to attach.
-const MACHINE_TIMEOUT: Duration = Duration::from_secs(400);
+const MACHINE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Exit codes of opentop that say "not on this machine": the kernel can't, not permitted.
 const CANNOT: [i32; 2] = [69, 77];

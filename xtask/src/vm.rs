@@ -238,7 +238,7 @@ impl Machine {
     fn qemu(&self, kernel: Kernel, work: &Path, main: &str) -> Result<Command> {
         let package = kernel.package(self.update)?;
         let initrd = work.join("initrd");
-        fs::write(&initrd, self.initramfs(main)?)?;
+        fs::write(&initrd, self.initramfs(&package, main)?)?;
         let mut qemu = Command::new("qemu-system-x86_64");
         // Never kvm: inside another virtual machine it hangs, and tcg boots in seconds.
         qemu.args([
@@ -261,10 +261,15 @@ impl Machine {
         Ok(qemu)
     }
 
-    fn initramfs(&self, main: &str) -> Result<Vec<u8>> {
+    fn initramfs(&self, package: &Path, main: &str) -> Result<Vec<u8>> {
         let mut root = Initramfs::default();
         root.program("/bin/busybox", Path::new(BUSYBOX))?;
         root.link("/bin/sh", "busybox");
+        for name in MODULES {
+            if let Some(module) = Kernel::module(package, name)? {
+                root.file(&format!("/lib/modules/{name}.ko"), 0o644, &module);
+            }
+        }
         match &self.attach {
             None => root.program("/bin/opentop", &self.programs.opentop)?,
             Some(attach) => {
@@ -327,7 +332,11 @@ mount -t bpf bpf /sys/fs/bpf
 chmod 1777 /tmp
 hostname opentop-vm
 ip link set lo up
+for module in /lib/modules/*.ko; do insmod $module 2>/dev/null; done
 ";
+
+/// Modules that the machine loads: what Debian does not compile in and tests need.
+const MODULES: [&str; 1] = ["overlay"];
 
 /// opentop with `--attach`, which goes behind a subcommand that knows it.
 const ATTACHING: &str = "#!/bin/sh

@@ -180,7 +180,7 @@ fn io_uring(report: &Report) -> io::Result<()> {
     let cases = [
         ("io_uring openat", uring::OPENAT, 0),
         ("io_uring openat2", uring::OPENAT2, 0),
-        ("io_uring openat of a missing file", uring::OPENAT, 0),
+        ("io_uring openat of a missing file", uring::OPENAT, uring::ASYNC),
         ("io_uring openat by a worker", uring::OPENAT, uring::ASYNC),
     ];
     let mut ring = match Ring::new() {
@@ -237,8 +237,8 @@ fn handle(report: &Report) -> io::Result<()> {
         return Ok(());
     }
     let dir = fs::File::open(".")?.into_raw_fd();
-    // The name is a handle: what can be shown is the file's path.
-    let mut told = Case::new(CASE, "handle", b"", &path);
+    // The name is a handle: what can be shown is the file's path, and no other name.
+    let mut told = Case::new(CASE, "handle", &path, &path);
     // SAFETY: reads the handle that the kernel just wrote.
     let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, dir, &raw const handle, libc::O_RDONLY) };
     if fd < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) {
