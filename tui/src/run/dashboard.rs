@@ -14,13 +14,14 @@ use super::child::Streams;
 use super::keyboard::{self, Typed};
 use super::tail::{self, Tail};
 use super::terminal::{self, Output, Screen, Taken};
-use super::{Capture, Plan, signals, user};
+use super::{Capture, Origin, Plan, signals, user};
 use crate::app::{App, Effect, Look, Msg, Outcome, Settings, update};
 use crate::cli::{CaptureArgs, DisplayArgs};
 use crate::error::Error;
 use crate::model;
 use crate::session::Session;
 use crate::source::Input;
+use crate::source::replay::Pace;
 use crate::view::{self, theme};
 
 /// Least time between two frames: 20 a second.
@@ -50,6 +51,10 @@ pub trait Inputs {
     fn next(&mut self) -> impl Future<Output = Input>;
     /// Asks for the end: what is still under way comes, then [`Input::End`].
     fn stop(&mut self);
+    /// What time it is where the inputs come from, boot clock, ns: a recording's own time, in a replay.
+    fn now_ns(&self) -> u64 {
+        boot_ns()
+    }
 }
 
 impl Inputs for Capture {
@@ -59,6 +64,13 @@ impl Inputs for Capture {
 
     fn stop(&mut self) {
         self.origin.stop();
+    }
+
+    fn now_ns(&self) -> u64 {
+        match &self.origin {
+            Origin::Live(_) => boot_ns(),
+            Origin::Replay(replay) => replay.now_ns(),
+        }
     }
 }
 
@@ -77,7 +89,11 @@ pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) 
             (Some(from), Streams { input, output: Some(to) })
         }
     };
-    let mut capture = Capture::start(Plan { args, typed, streams, invoker: user::invoker() })?;
+    let invoker = user::invoker();
+    let mut capture = match &args.recording.read {
+        Some(path) => Capture::replay(path, invoker.as_ref(), Pace::Clock)?,
+        None => Capture::start(Plan { args, typed, streams, invoker })?,
+    };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
     let var = |name| std::env::var(name).ok();
@@ -89,11 +105,11 @@ pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) 
     let settings = Settings {
         model: model::Options::default(),
         look: Look { theme: theme::Name::Dark, colors, ascii: false },
-        live: true,
+        live: args.recording.read.is_none(),
         time_zone: jiff::tz::TimeZone::system(),
         filter,
     };
-    let options = DashboardOptions { settings, mouse: true, quit_at_end: true };
+    let options = DashboardOptions { settings, mouse: true, quit_at_end: args.recording.read.is_none() };
     let handle = capture.runtime.handle().clone();
     let session = capture.session.clone();
     let account = handle.block_on(run(session, &mut capture, options))?;
@@ -129,7 +145,7 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
     let mut changed = true;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
-    update(&mut app, Msg::Tick(boot_ns()));
+    update(&mut app, Msg::Tick(inputs.now_ns()));
     let mut outcome = update(&mut app, Msg::Resize(columns, rows));
     'running: loop {
         changed |= outcome.changed;
@@ -173,8 +189,8 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
             },
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
             came = inputs.next(), if !app.live.ended => update(&mut app, Msg::Input(came)),
-            _ = tick.tick() => update(&mut app, Msg::Tick(boot_ns())),
-            () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(boot_ns())),
+            _ = tick.tick() => update(&mut app, Msg::Tick(inputs.now_ns())),
+            () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),
         };
     }
     inputs.stop();

@@ -102,6 +102,12 @@ impl Replay {
         self.position.clone()
     }
 
+    /// What time it is in the recording, boot clock, ns.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.position.borrow().at_ns
+    }
+
     /// Where records are, and when: `(time_ns, ordinal)` of neighbours give the rate over time. Empty when replayed as
     /// fast as possible, and for what can only be read forwards.
     #[must_use]
