@@ -130,7 +130,7 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
         return Check::new(kind.name(), State::Ok, "attached and detached again", why);
     };
     // Messages of several lines are for the terminal's end of a run; here the first says it.
-    let said = error.message.lines().next().unwrap_or_default();
+    let said = reason(kind, error.message.lines().next().unwrap_or_default());
     let check = Check::new(kind.name(), State::Missing, said, why);
     let lacking = !facts.capabilities.missing(facts.root, facts.tracefs.is_some()).is_empty();
     match kind {
@@ -141,6 +141,13 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
         AttachKind::Tracepoint if error.message.contains("tracefs") => check.mended_by(MOUNT),
         _ => check,
     }
+}
+
+/// The reason within the probe's refusal `… (not KIND: REASON). …`, which goes on to recommend the doctor.
+fn reason(kind: AttachKind, message: &str) -> &str {
+    let marker = format!("(not {kind}: ");
+    let inner = message.split_once(marker.as_str()).and_then(|(_, rest)| rest.rsplit_once(')'));
+    inner.map_or(message, |(reason, _)| reason)
 }
 
 const MOUNT: &str = "sudo mount -t tracefs tracefs /sys/kernel/tracing";
@@ -337,6 +344,13 @@ mod tests {
         for check in bad {
             assert!(!check.why.is_empty() && check.mend.is_some(), "{check:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_cut_down_to_its_reason() {
+        let message = "the probe cannot be attached (not fentry: f: no (os error 1)). `opentop doctor` tells";
+        assert_eq!(reason(AttachKind::Fentry, message), "f: no (os error 1)");
+        assert_eq!(reason(AttachKind::Kprobe, "out of memory"), "out of memory");
     }
 
     #[test]

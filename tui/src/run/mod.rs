@@ -154,6 +154,21 @@ impl Capture {
         Ok(Self { runtime, session, origin, recorder: None, inputs, ends, command: None, status: None, log: None })
     }
 
+    /// Says how the probe is attached where that is not the best there is: what a front end without a screen of its own
+    /// would leave untold.
+    fn introduce(&self) {
+        let Origin::Live(_) = self.origin else { return };
+        let Session { attach, reason, routes, .. } = &self.session;
+        let blind: Vec<&str> = routes.iter().filter(|r| r.blind.is_some()).map(|r| r.name).collect();
+        if blind.is_empty() {
+            return;
+        }
+        say(&format!(
+            "attached by {attach} ({reason}), which does not see opens by {}; `opentop doctor` tells more",
+            blind.join(", ")
+        ));
+    }
+
     /// The next input. Meanwhile, what should end the session is made to end it: its last input is [`Input::End`].
     async fn next(&mut self) -> Input {
         loop {

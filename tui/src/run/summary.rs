@@ -30,6 +30,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     let mut output = Output::open(args.output.as_deref(), invoker.as_ref())?;
     let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker };
     let mut capture = Capture::start(plan)?;
+    capture.introduce();
     let counts = if filter.is_some() { CountsFrom::Stream } else { CountsFrom::Kernel };
     let options = Options { sort: args.sort, top: args.top, counts, ..Options::default() };
     let mut table =

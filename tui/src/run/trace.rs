@@ -32,6 +32,7 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
     let output = Output::open(args.output.as_deref(), invoker.as_ref())?;
     let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker };
     let mut capture = Capture::start(plan)?;
+    capture.introduce();
     let mut lines = Lines {
         writer: headless::Writer::new(args.format, &capture.session),
         filter,
