@@ -3,12 +3,16 @@
 
 use ratatui::layout::Rect;
 
-use super::{App, Mode, Pane};
+use super::focus::Focus;
+use super::{App, Mode, Pane, Tab};
 
 /// Smallest size with a useful screen.
 pub const MIN_WIDTH: u16 = 60;
 /// See [`MIN_WIDTH`].
 pub const MIN_HEIGHT: u16 = 12;
+
+/// Below this height a page has the body for itself.
+const PAGE_ALONE: u16 = 34;
 
 /// From this width on the panes stand side by side.
 const SIDE_BY_SIDE: u16 = 170;
@@ -63,7 +67,9 @@ pub struct Regions {
     pub processes: ListArea,
     /// The list of opens.
     pub opens: ListArea,
-    /// How these two stand.
+    /// The one list of a view that has only one.
+    pub single: ListArea,
+    /// How the two stand.
     pub arrangement: Arrangement,
     /// The line to type in, and what is said about it below: two lines, when it is there.
     pub prompt: Rect,
@@ -82,11 +88,11 @@ pub fn regions(app: &App) -> Option<Regions> {
     let line = |y| Rect::new(0, y, width, 1);
     let prompt = if matches!(app.mode, Mode::Prompt(_)) { 2 } else { 0 };
     let body = Rect::new(0, 2, width, height - 3 - prompt);
-    let arrangement = if width >= SIDE_BY_SIDE { Arrangement::SideBySide } else { Arrangement::Stacked };
+    let arrangement = if width >= SIDE_BY_SIDE && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
     let (processes, opens) = match arrangement {
         Arrangement::Stacked => {
             // The frames share a line. Either pane keeps its border, heads and a row.
-            let first = share(body.height, app.split, 4);
+            let first = top_height(app, body.height);
             let top = Rect { height: first, ..body };
             let bottom = Rect { y: body.y + first, height: body.height - first, ..body };
             (ListArea::new(top, false), ListArea::new(bottom, true))
@@ -106,6 +112,7 @@ pub fn regions(app: &App) -> Option<Regions> {
         body,
         processes,
         opens,
+        single: ListArea::new(body, true),
         arrangement,
         prompt: Rect::new(0, height - 1 - prompt, width, prompt),
         footer: line(height - 1),
@@ -113,6 +120,16 @@ pub fn regions(app: &App) -> Option<Regions> {
 }
 
 impl Regions {
+    /// The rows of what has the keys.
+    #[must_use]
+    pub fn rows_of(&self, focus: Focus) -> Rect {
+        match focus {
+            Focus::Processes | Focus::Failures => self.processes.rows,
+            Focus::Opens => self.opens.rows,
+            Focus::Files | Focus::Text => self.single.rows,
+        }
+    }
+
     /// The list of a pane.
     #[must_use]
     pub fn list(&self, pane: Pane) -> ListArea {
@@ -121,6 +138,21 @@ impl Regions {
             Pane::Opens => self.opens,
         }
     }
+}
+
+/// Height of the upper pane. Until the splitter is moved it takes no more than there is to show.
+fn top_height(app: &App, body: u16) -> u16 {
+    let page = app.page.is_some();
+    let first = share(body, if page { 70 } else { app.split }, 4);
+    if page {
+        // A page needs room; the list of its opens comes when there is enough.
+        return if body < PAGE_ALONE { body } else { first };
+    }
+    if app.split_moved || app.tab != Tab::Live {
+        return first;
+    }
+    let needed = u16::try_from(app.processes.most).unwrap_or(u16::MAX).saturating_add(2);
+    first.min(needed.max(6))
 }
 
 /// `percent` of `all`, with at least `least` for either side.

@@ -1,9 +1,17 @@
 //! The state of the dashboard, and what happens to it: a message comes in, [`update`] changes the state and answers
 //! with what is to be done outside. Pure: no clock, no input or output, no drawing.
 
+mod act;
+mod find;
+pub mod focus;
 pub mod keys;
 pub mod layout;
+pub mod menu;
+mod mouse;
+pub mod page;
 pub mod prompt;
+mod settle;
+pub mod tables;
 mod update;
 
 use std::sync::Arc;
@@ -12,14 +20,15 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use probe_common::ProcessKey;
 use rustc_hash::FxHashMap;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, ParseError};
 use crate::model::order::{Column, Sort};
 use crate::model::{Model, Options};
 use crate::session::Session;
-use crate::source::Input;
+use crate::source::{Input, ProcessFacts};
 
 use keys::Keymap;
 use prompt::Prompt;
+pub use page::Page;
 pub use update::update;
 
 /// What can happen.
@@ -35,6 +44,10 @@ pub enum Msg {
     Input(Input),
     /// Time passed: boot clock, ns.
     Tick(u64),
+    /// What /proc says of a process: itself and its parents, and its cgroup.
+    Looked(ProcessKey, Vec<ProcessFacts>, Vec<u8>),
+    /// What opentop itself used so far.
+    Own(Own),
     /// Names of users became known; `None` where a uid has no name.
     Users(Vec<(u32, Option<String>)>),
 }
@@ -48,6 +61,10 @@ pub enum Effect {
     Suspend,
     /// Draw every cell anew: something else wrote to the terminal.
     Repaint,
+    /// Read in /proc who this process is: answered by [`Msg::Looked`].
+    Look(ProcessKey),
+    /// Put this text on the clipboard.
+    Copy(String),
     /// Find the names of these users.
     NameUsers(Vec<u32>),
 }
@@ -66,19 +83,42 @@ pub struct Outcome {
 pub enum Tab {
     /// Processes and opens.
     Live,
+    /// The most opened paths.
+    Files,
+    /// What was looked for in vain.
+    Failures,
+    /// How long opens take.
+    Latency,
+    /// What is missing, what is blind, what opentop costs.
+    Health,
 }
 
 impl Tab {
     /// All, in their order.
-    pub const ALL: [Self; 1] = [Self::Live];
+    pub const ALL: [Self; 5] = [Self::Live, Self::Files, Self::Failures, Self::Latency, Self::Health];
 
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "Live",
+            Self::Files => "Files",
+            Self::Failures => "Failures",
+            Self::Latency => "Latency",
+            Self::Health => "Health",
         }
     }
+}
+
+/// What opentop itself uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// When it was measured, boot clock, ns.
+    pub at_ns: u64,
+    /// CPU time since the start, user and system, ns.
+    pub cpu_ns: u64,
+    /// Most memory so far, bytes.
+    pub memory: u64,
 }
 
 /// The panes of the first view.
@@ -99,6 +139,8 @@ pub enum Mode {
     Prompt(Box<Prompt>),
     /// The help, scrolled by so many lines.
     Help(u16),
+    /// A list to choose from.
+    Menu(menu::Menu),
 }
 
 /// How it looks.
@@ -127,6 +169,8 @@ pub struct ProcessList {
     pub offset: usize,
     /// The selected row.
     pub cursor: usize,
+    /// The most there ever were: the pane has grown to that.
+    pub most: usize,
     stale: bool,
     samples: u64,
 }
@@ -164,6 +208,8 @@ pub struct Settings {
     pub live: bool,
     /// For times of day.
     pub time_zone: jiff::tz::TimeZone,
+    /// Makes a filter of a text. It may look users up, which is why it is given from outside.
+    pub parse: fn(&str) -> Result<Filter, ParseError>,
     /// Display filter at the start.
     pub filter: Option<Filter>,
 }
@@ -181,6 +227,8 @@ pub struct App {
     pub frozen: Option<Frozen>,
     /// Names of users.
     pub users: FxHashMap<u32, String>,
+    /// Names of the processes that lists speak of by pid, escaped.
+    pub comms: FxHashMap<u32, String>,
     /// Columns and rows.
     pub size: (u16, u16),
     /// The view.
@@ -191,18 +239,38 @@ pub struct App {
     pub processes: ProcessList,
     /// The list of opens.
     pub opens: OpenList,
+    /// The files.
+    pub files: tables::TableList<tables::FileRow>,
+    /// What they are sorted by.
+    pub file_sort: tables::FileSort,
+    /// Against the usual direction.
+    pub file_sort_reversed: bool,
+    /// The failures.
+    pub failures: tables::TableList<crate::model::missing::Missing>,
+    /// A process or an open looked at closely.
+    pub page: Option<Page>,
+    /// Lines that a text is scrolled by.
+    pub scroll: u16,
+    /// What opentop itself uses.
+    pub own: Own,
     /// Who gets the keys.
     pub mode: Mode,
     /// What is searched for.
     pub search: String,
     /// Share of the processes' pane, percent.
     pub split: u16,
+    /// Whether the person moved the splitter.
+    pub split_moved: bool,
+    /// Whether the splitter is being moved by the mouse.
+    dragging: bool,
     /// A sentence for the person, in the footer until the next key.
     pub notice: Option<String>,
     /// Keys.
     pub keymap: Keymap,
     lines: Vec<String>,
     clock_s: u64,
+    tables_stale: bool,
+    table_samples: u64,
 }
 
 impl App {
@@ -219,6 +287,7 @@ impl App {
             settings,
             frozen: None,
             users: FxHashMap::default(),
+            comms: FxHashMap::default(),
             size: (0, 0),
             tab: Tab::Live,
             pane: Pane::Processes,
@@ -229,17 +298,29 @@ impl App {
                 total: 0,
                 offset: 0,
                 cursor: 0,
+                most: 0,
                 stale: true,
                 samples: 0,
             },
             opens: OpenList::default(),
+            files: tables::TableList::default(),
+            file_sort: tables::FileSort::Opens,
+            file_sort_reversed: false,
+            failures: tables::TableList::default(),
+            page: None,
+            scroll: 0,
+            own: Own::default(),
             mode: Mode::Normal,
             search: String::new(),
             split: 45,
+            split_moved: false,
+            dragging: false,
             notice: None,
             keymap: Keymap::default(),
             lines: Vec::new(),
             clock_s: 0,
+            tables_stale: true,
+            table_samples: 0,
         }
     }
 

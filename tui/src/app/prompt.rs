@@ -1,12 +1,13 @@
 //! The line in which a filter or a search is typed.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::filter::Filter;
+use crate::filter::{Completion, Filter, complete};
 
 /// What is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,12 @@ pub struct Prompt {
     /// Place in the history of lines, from the newest.
     older: usize,
     draft: String,
+    /// Completions to go through, and the one that stands there.
+    tabbed: Option<Tabbed>,
 }
+
+/// Completions to go through, and the one that stands there.
+type Tabbed = (VecDeque<(Range<usize>, String)>, String);
 
 /// What a key made of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ impl Prompt {
     /// A line that starts with `text`.
     #[must_use]
     pub fn new(purpose: Purpose, text: String, before: Option<Arc<Filter>>) -> Self {
-        Self { purpose, caret: text.len(), text, error: None, before, older: 0, draft: String::new() }
+        Self { purpose, caret: text.len(), text, error: None, before, older: 0, draft: String::new(), tabbed: None }
     }
 
     /// Takes a key; `lines` are those typed before, the newest last.
@@ -76,6 +82,7 @@ impl Prompt {
             KeyCode::Char('u') if ctrl => self.cut(0..self.caret),
             KeyCode::Char('k') if ctrl => self.cut(self.caret..self.text.len()),
             KeyCode::Char('w') if ctrl => self.cut(self.word()..self.caret),
+            KeyCode::Tab if self.purpose == Purpose::Filter => self.complete(),
             KeyCode::Up => self.recall(lines, 1),
             KeyCode::Down => self.recall(lines, -1),
             KeyCode::Char(c) if !ctrl && !key.modifiers.contains(KeyModifiers::ALT) => self.insert(c),
@@ -91,6 +98,29 @@ impl Prompt {
             self.text.insert(self.caret, c);
             self.caret += c.len_utf8();
         }
+    }
+
+    /// What could stand at the caret.
+    #[must_use]
+    pub fn completions(&self) -> Vec<Completion> {
+        if self.purpose == Purpose::Filter { complete(&self.text, self.caret) } else { Vec::new() }
+    }
+
+    /// Puts the first of them there; again, the next one.
+    fn complete(&mut self) {
+        let all = match self.tabbed.take() {
+            Some((all, shown)) if self.text.get(..self.caret).is_some_and(|t| t.ends_with(&shown)) => all,
+            _ => self.completions().into_iter().map(|c| (c.at, c.text)).collect(),
+        };
+        let mut all = all;
+        let Some((at, text)) = all.pop_front() else { return };
+        let end = self.caret;
+        if self.text.get(at.start..end).is_some() {
+            self.text.replace_range(at.start..end, &text);
+            self.caret = at.start + text.len();
+        }
+        all.push_back((at, text.clone()));
+        self.tabbed = Some((all, text));
     }
 
     fn left(&self) -> usize {

@@ -30,6 +30,7 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
         },
         live: true,
         time_zone: jiff::tz::TimeZone::UTC,
+        parse: crate::filter::Filter::parse,
         filter: None,
     };
     let mut app = App::new(session, settings);
@@ -192,6 +193,45 @@ fn the_selected_process_stays_selected_when_others_pass_it() {
     update(&mut app, opens(5, 10_000));
     update(&mut app, read(3 * S));
     assert_eq!((app.processes.selected.map(|key| key.tgid), app.processes.cursor), (Some(3), 3));
+}
+
+#[test]
+fn enter_looks_at_a_process_and_esc_brings_everything_back() {
+    let mut app = app(100, 40);
+    let read = |at_ns| Msg::Input(Input::Counters(Box::new(Counters { at_ns, ..Counters::default() })));
+    update(&mut app, read(S));
+    update(&mut app, batch(&[RecordBuilder::new(7, "sh", "/a"), RecordBuilder::new(8, "cc", "/b").errno(2)]));
+    update(&mut app, read(2 * S));
+    press(&mut app, "/ a Enter");
+    let effects = press(&mut app, "Enter");
+    assert_eq!(effects, [Effect::Look(ProcessKey { start_ns: 1, tgid: 7, reserved: 0 })]);
+    assert_eq!(app.filter().map(|f| f.text().to_owned()).as_deref(), Some("pid:7"));
+    assert!(screen(&app).contains("7 sh"));
+    press(&mut app, "Esc");
+    assert!(app.page.is_none());
+    assert_eq!(app.filter().map(|f| f.text().to_owned()).as_deref(), Some("a"));
+}
+
+#[test]
+fn what_is_chosen_of_a_row_is_added_to_the_filter_in_words() {
+    let mut app = app(100, 40);
+    update(&mut app, batch(&[RecordBuilder::new(7, "sh", "/etc/x y").errno(2), RecordBuilder::new(8, "cc", "/b")]));
+    press(&mut app, "Tab Up Up f f");
+    assert_eq!(app.filter().map(|f| f.text().to_owned()).as_deref(), Some("path:\"/etc/x y\""));
+    assert_eq!(app.model().listing.len(&app.model().history), 1);
+    press(&mut app, "Ctrl-r Up Up x p");
+    assert_eq!(app.filter().map(|f| f.text().to_owned()).as_deref(), Some("!pid:7"));
+    assert_eq!(app.model().listing.len(&app.model().history), 1);
+}
+
+#[test]
+fn tab_completes_a_field_and_goes_on_to_the_next() {
+    let mut app = app(100, 40);
+    press(&mut app, "/");
+    type_in(&mut app, "pa");
+    press(&mut app, "Tab");
+    let Mode::Prompt(prompt) = &app.mode else { panic!("no line") };
+    assert_eq!(prompt.text, "path:");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The most opened paths and the most frequent failures, in bounded memory.
 
-use super::frequent::{Counted, Frequent};
+use super::frequent::Frequent;
 use crate::event::Event;
 
 /// Paths kept.
@@ -29,6 +29,14 @@ impl Few {
             }
             None => self.more = true,
         }
+    }
+
+    /// Takes in those of another one.
+    pub fn merge(&mut self, other: &Self) {
+        for pid in other.pids() {
+            self.add(*pid);
+        }
+        self.more |= other.more;
     }
 
     /// The first of them that came.
@@ -132,12 +140,5 @@ impl Failures {
             Some((path, errno)) => (i32::from_ne_bytes(*errno), path),
             None => (0, key),
         }
-    }
-
-    /// Errno, path and count of the `k` most frequent.
-    #[must_use]
-    pub fn top(&self, k: usize) -> Vec<(i32, &[u8], &Counted<Failure>)> {
-        let rows = self.table.top_by(k, |_, c| Some(c.count));
-        rows.into_iter().map(|(key, c)| { let (errno, path) = Self::split(key); (errno, path, c) }).collect()
     }
 }

@@ -3,11 +3,13 @@
 //! Pure: no clock and no input or output. Time arrives with what is taken in. Bounded: every table has a limit, and
 //! what a limit cost is a count that can be shown.
 
+pub mod detail;
 pub mod files;
 pub mod frequent;
 pub mod histogram;
 pub mod history;
 pub mod listing;
+pub mod missing;
 pub mod order;
 pub mod processes;
 pub mod rate;

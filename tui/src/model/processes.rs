@@ -194,6 +194,12 @@ impl Processes {
         self.slab.get(index as usize)?.as_ref()
     }
 
+    /// The index of a key.
+    #[must_use]
+    pub fn index(&self, key: &ProcessKey) -> Option<u32> {
+        self.index.get(key).copied()
+    }
+
     /// The process of a key.
     #[must_use]
     pub fn by_key(&self, key: &ProcessKey) -> Option<&Process> {

@@ -15,7 +15,7 @@ use super::keyboard::{self, Typed};
 use super::tail::{self, Tail};
 use super::terminal::{self, Output, Screen, Taken};
 use super::{Capture, Origin, Plan, signals, user};
-use crate::app::{App, Effect, Look, Msg, Outcome, Settings, update};
+use crate::app::{App, Effect, Look, Msg, Outcome, Own, Settings, update};
 use crate::cli::{CaptureArgs, DisplayArgs};
 use crate::error::Error;
 use crate::model;
@@ -107,6 +107,7 @@ pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) 
         look: Look { theme: theme::Name::Dark, colors, ascii: false },
         live: args.recording.read.is_none(),
         time_zone: jiff::tz::TimeZone::system(),
+        parse: crate::filter::Filter::parse,
         filter,
     };
     let options = DashboardOptions { settings, mouse: true, quit_at_end: args.recording.read.is_none() };
@@ -139,6 +140,7 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
     let mut screen = Screen::new(Output, columns, rows);
     let mut app = App::new(session, options.settings);
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);
+    let (looked_to, mut looked) = tokio::sync::mpsc::channel(4);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
@@ -159,6 +161,8 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
                     changed |= update(&mut app, Msg::Resize(columns, rows)).changed;
                 }
                 Effect::Repaint => screen.repaint(),
+                Effect::Copy(text) => super::clipboard::copy(&text),
+                Effect::Look(key) => super::look::look(key, looked_to.clone()),
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
             }
         }
@@ -187,9 +191,13 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
                 next_frame = Instant::now() + FRAME;
                 Outcome::default()
             },
+            Some((key, family, cgroup)) = looked.recv() => update(&mut app, Msg::Looked(key, family, cgroup)),
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
             came = inputs.next(), if !app.live.ended => update(&mut app, Msg::Input(came)),
-            _ = tick.tick() => update(&mut app, Msg::Tick(inputs.now_ns())),
+            _ = tick.tick() => {
+                update(&mut app, Msg::Own(own()));
+                update(&mut app, Msg::Tick(inputs.now_ns()))
+            }
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),
         };
     }
@@ -227,6 +235,22 @@ fn boot_ns() -> u64 {
         let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
         seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(t.tv_nsec()).unwrap_or(0))
     })
+}
+
+/// What this process used so far.
+fn own() -> Own {
+    let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) else {
+        return Own::default();
+    };
+    let ns = |t: nix::sys::time::TimeVal| {
+        u64::try_from(t.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_usec()).unwrap_or(0) * 1_000
+    };
+    Own {
+        at_ns: boot_ns(),
+        cpu_ns: ns(usage.user_time()) + ns(usage.system_time()),
+        // In KiB: getrusage(2).
+        memory: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
+    }
 }
 
 /// Looks names of users up, off the loop: the answer may have to come over a network.

@@ -5,8 +5,10 @@
 
 pub mod account;
 mod child;
+mod clipboard;
 pub mod dashboard;
 mod keyboard;
+mod look;
 mod output;
 mod probe_log;
 mod signals;

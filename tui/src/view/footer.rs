@@ -17,14 +17,24 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     }
     let keys: Vec<(&str, &str)> = match app.mode {
         Mode::Prompt(_) => PROMPT_KEYS.to_vec(),
+        Mode::Menu(_) => vec![("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
         Mode::Help(_) => vec![("Up", "scroll"), ("any key", "back")],
         Mode::Normal => footer().filter_map(|b| Some((*b.keys.first()?, b.word))).collect(),
     };
+    let mut keys = keys;
+    let mut end = area.right();
+    // The way out is always there.
+    if let (Mode::Normal, Some((key, word))) = (&app.mode, keys.pop()) {
+        let columns = u16::try_from(width(key) + 2 + width(word)).unwrap_or(u16::MAX);
+        end = area.right().saturating_sub(columns);
+        let x = put(buf, end, area.y, columns, key, theme.accent());
+        put(buf, x + 1, area.y, area.right().saturating_sub(x + 1), word, theme.dim());
+    }
     let mut x = area.x + 1;
     for (key, word) in keys {
         let columns = u16::try_from(width(key) + 1 + width(word)).unwrap_or(u16::MAX);
         // Half a word helps nobody.
-        if x.saturating_add(columns) > area.right() {
+        if x.saturating_add(columns) > end {
             break;
         }
         x = put(buf, x, area.y, area.right() - x, key, theme.accent());

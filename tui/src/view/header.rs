@@ -119,7 +119,7 @@ fn rate(app: &App, theme: &Theme, bars: usize) -> Vec<Piece> {
         pieces.push((" ".to_owned(), theme.text()));
     }
     for (bar, share) in text::spark(model.rates.iter().skip(skip).copied(), max, app.settings.look.ascii) {
-        pieces.push((bar.to_string(), theme.heat(share)));
+        pieces.push((bar.to_string(), theme.calm(share)));
     }
     pieces
 }

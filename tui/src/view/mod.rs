@@ -2,21 +2,28 @@
 //!
 //! Only rows that are visible are built. Every byte from outside passes [`crate::escape`] before it becomes a cell.
 
+mod failures;
+mod files;
 mod footer;
 mod frame;
 mod header;
+mod health;
 mod help;
+mod latency;
+mod lines;
 mod opens;
+mod page;
+pub mod menu;
 pub mod processes;
 mod prompt;
-mod tabs;
+pub(crate) mod tabs;
 pub mod text;
 pub mod theme;
 
 use ratatui::buffer::Buffer;
 
 use crate::app::layout::{MIN_HEIGHT, MIN_WIDTH, regions};
-use crate::app::{App, Mode};
+use crate::app::{App, Mode, Page, Tab};
 use theme::Theme;
 
 /// Draws the screen into an empty buffer of its size.
@@ -32,13 +39,30 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     }
     header::draw(app, &theme, at.header, buf);
     tabs::draw(app, &theme, at.tabs, buf);
-    frame::panes(buf, &at, theme.faint(), look.ascii);
-    processes::draw(app, &theme, at.processes, buf);
-    opens::draw(app, &theme, at.opens, buf);
+    match (&app.page, app.tab) {
+        (Some(Page::Event(record)), _) => page::event(app, record, &theme, at.body, buf),
+        (Some(Page::Process(inner)), _) => {
+            frame::panes(buf, &at, theme.faint(), look.ascii);
+            page::process(app, inner, &theme, at.processes.outer, buf);
+            if at.opens.outer.height > 0 {
+                opens::draw(app, &theme, at.opens, buf);
+            }
+        }
+        (None, Tab::Live) => {
+            frame::panes(buf, &at, theme.faint(), look.ascii);
+            processes::draw(app, &theme, at.processes, buf);
+            opens::draw(app, &theme, at.opens, buf);
+        }
+        (None, Tab::Files) => files::draw(app, &theme, at.single, buf),
+        (None, Tab::Failures) => failures::draw(app, &theme, &at, buf),
+        (None, Tab::Latency) => latency::draw(app, &theme, at.single, buf),
+        (None, Tab::Health) => health::draw(app, &theme, at.single, buf),
+    }
     footer::draw(app, &theme, at.footer, buf);
     match &app.mode {
         Mode::Normal => {}
         Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, buf),
+        Mode::Menu(items) => menu::draw(app, items, &theme, at.body, buf),
         Mode::Help(offset) => help::draw(app, *offset, &theme, at.body, buf),
     }
     if look.ascii {
@@ -55,6 +79,9 @@ fn to_ascii(buf: &mut Buffer) {
             "×" => "x",
             "µ" => "u",
             "│" => "|",
+            "▼" => "v",
+            "≤" => "<",
+            "“" | "”" => "\"",
             _ => continue,
         };
         cell.set_symbol(plain);

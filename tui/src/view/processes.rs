@@ -163,7 +163,7 @@ fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: 
             let max = values.iter().copied().fold(0.0, f32::max);
             let bars = text::spark(values.iter().map(|v| f64::from(*v)), f64::from(max), app.settings.look.ascii);
             for (x, (bar, share)) in (x..x + width).zip(bars) {
-                put(buf, x, y, 1, bar.encode_utf8(&mut [0; 4]), or_dim(theme.heat(share)));
+                put(buf, x, y, 1, bar.encode_utf8(&mut [0; 4]), or_dim(theme.calm(share)));
             }
         }
         What::Sorted(Column::Last) => {

@@ -11,7 +11,7 @@ use crate::app::{App, Tab};
 
 /// Where each tab stands: the columns of its number and name.
 #[must_use]
-pub(super) fn places(area: Rect) -> Vec<(Tab, Rect)> {
+pub(crate) fn places(area: Rect) -> Vec<(Tab, Rect)> {
     let mut x = area.x + 1;
     let mut out = Vec::new();
     for tab in Tab::ALL {

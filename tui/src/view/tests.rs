@@ -93,6 +93,25 @@ fn the_first_screen_at_its_sizes() {
 }
 
 #[test]
+fn the_other_views_at_their_sizes() {
+    for (name, keys) in [
+        ("files", "2"),
+        ("failures", "3 Down"),
+        ("latency", "4"),
+        ("health", "5"),
+        ("process", "Down Enter"),
+        ("open", "Tab Up Up Enter"),
+        ("menu", "Tab Up Up f"),
+    ] {
+        for (columns, rows) in [(80, 24), (120, 40), (200, 50)] {
+            let mut app = busy(columns, rows);
+            press(&mut app, keys);
+            insta::assert_snapshot!(format!("{name}_{columns}x{rows}"), picture(&app));
+        }
+    }
+}
+
+#[test]
 fn a_screen_too_small_says_what_it_needs() {
     insta::assert_snapshot!("too_small_40x8", picture(&busy(40, 8)));
     for (columns, rows) in [(0, 0), (1, 1), (59, 12), (60, 11)] {

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(cut_path("/etc/passwd", 20), "/etc/passwd");
         assert_eq!(cut_path("/usr/lib/python3/dist-packages/foo/bar.py", 24), "/usr/…/foo/bar.py");
         assert_eq!(cut_path("/usr/lib/x86_64-linux-gnu/libcrypto.so.3", 20), "…-gnu/libcrypto.so.3");
-        assert_eq!(cut_path("/averyveryverylongname", 10), "…rylongname");
+        assert_eq!(cut_path("/averyveryverylongname", 10), "…ylongname");
         assert_eq!(cut_path("/x/y", 0), "");
     }
 

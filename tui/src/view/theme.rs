@@ -288,6 +288,12 @@ impl Theme {
         Style::new().bg(self.color(self.palette.bar))
     }
 
+    /// A bar of a sparkline: calm colours, as much is not wrong.
+    #[must_use]
+    pub fn calm(&self, share: f64) -> Style {
+        self.heat(share * 0.49)
+    }
+
     /// A bar of a share 0 to 1: from cool to hot.
     #[must_use]
     pub fn heat(&self, share: f64) -> Style {

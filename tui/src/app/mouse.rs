@@ -1,0 +1,143 @@
+//! What the mouse does: the same as keys, where it points.
+
+use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::{Position, Rect};
+
+use super::act::{narrow, sort_by, step, view};
+use super::focus::{Focus, focus};
+use super::layout::{Arrangement, Regions, regions};
+use super::menu::Chosen;
+use super::{App, Effect, Mode, Pane, page};
+
+/// Takes a movement; answers whether anything changed.
+pub(super) fn mouse_moved(app: &mut App, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
+    let Some(at) = regions(app) else { return false };
+    let position = Position::new(mouse.column, mouse.row);
+    match mouse.kind {
+        MouseEventKind::ScrollUp => wheel(app, &at, position, -3),
+        MouseEventKind::ScrollDown => wheel(app, &at, position, 3),
+        MouseEventKind::Down(MouseButton::Left) => clicked(app, &at, position, effects),
+        MouseEventKind::Drag(MouseButton::Left) if app.dragging => {
+            drag(app, &at, position);
+            true
+        }
+        MouseEventKind::Up(_) => std::mem::take(&mut app.dragging),
+        _ => false,
+    }
+}
+
+fn wheel(app: &mut App, at: &Regions, position: Position, by: isize) -> bool {
+    match &mut app.mode {
+        Mode::Help(offset) => *offset = offset.saturating_add_signed(if by < 0 { -3 } else { 3 }),
+        Mode::Menu(_) => return false,
+        Mode::Normal | Mode::Prompt(_) => {
+            if let Some(pane) = pane_at(at, position) {
+                app.pane = pane;
+            }
+            step(app, by);
+        }
+    }
+    true
+}
+
+fn pane_at(at: &Regions, position: Position) -> Option<Pane> {
+    [Pane::Opens, Pane::Processes].into_iter().find(|p| at.list(*p).outer.contains(position))
+}
+
+fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Effect>) -> bool {
+    match &app.mode {
+        Mode::Help(_) => app.mode = Mode::Normal,
+        Mode::Menu(menu) => {
+            let area = crate::view::menu::area(at.body, menu);
+            let line = position.y.checked_sub(area.y + 1).map(usize::from);
+            let chosen = line.filter(|_| area.contains(position)).map_or(Chosen::Left, |line| menu.choose(line));
+            app.mode = Mode::Normal;
+            if let Chosen::Filter(filter) = chosen {
+                narrow(app, &filter);
+            }
+        }
+        Mode::Prompt(_) => return false,
+        Mode::Normal => {
+            if at.tabs.contains(position) {
+                let tab = crate::view::tabs::places(at.tabs).into_iter().find(|(_, place)| place.contains(position));
+                if let Some((tab, _)) = tab {
+                    view(app, tab);
+                }
+            } else if on_splitter(at, position) {
+                app.dragging = true;
+            } else {
+                in_body(app, at, position, effects);
+            }
+        }
+    }
+    true
+}
+
+/// The line or column that the panes share.
+fn on_splitter(at: &Regions, position: Position) -> bool {
+    let opens = at.opens.outer;
+    opens.contains(position)
+        && match at.arrangement {
+            Arrangement::Stacked => position.y == opens.y,
+            Arrangement::SideBySide => position.x == opens.x,
+        }
+}
+
+fn drag(app: &mut App, at: &Regions, position: Position) {
+    let share = |part: u16, all: u16| (u32::from(part) * 100).checked_div(u32::from(all)).unwrap_or(50);
+    let percent = match at.arrangement {
+        Arrangement::Stacked => share(position.y.saturating_sub(at.body.y), at.body.height),
+        Arrangement::SideBySide => share(position.x.saturating_sub(at.body.x) + 1, at.body.width),
+    };
+    app.split = u16::try_from(percent).unwrap_or(50).clamp(10, 90);
+    app.split_moved = true;
+}
+
+fn in_body(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Effect>) {
+    if let Some(pane) = pane_at(at, position) {
+        app.pane = pane;
+    }
+    let focus = focus(app);
+    let inside = |rows: Rect| rows.contains(position).then(|| usize::from(position.y - rows.y));
+    if focus == Focus::Processes && at.processes.head.contains(position) {
+        if let Some(column) = crate::view::processes::column_at(app, at.processes.head, position.x) {
+            sort_by(app, column);
+        }
+        return;
+    }
+    let Some(row) = inside(at.rows_of(focus)) else { return };
+    // A click on the selected row looks closer at it.
+    let again = match focus {
+        Focus::Processes => {
+            let row = app.processes.offset + row;
+            let again = app.processes.cursor == row && app.processes.selected.is_some();
+            if row < app.processes.total {
+                let by = isize::try_from(row).unwrap_or(0) - isize::try_from(app.processes.cursor).unwrap_or(0);
+                step(app, by);
+            }
+            again
+        }
+        Focus::Opens => {
+            let model = app.model();
+            let selected = model.listing.seq(&model.history, app.opens.offset + row);
+            let again = selected.is_some() && selected == app.opens.selected;
+            app.opens.selected = selected.or(app.opens.selected);
+            again
+        }
+        Focus::Files => select(&mut app.files, row),
+        Focus::Failures => select(&mut app.failures, row),
+        Focus::Text => false,
+    };
+    if again {
+        page::open(app, effects);
+    }
+}
+
+fn select<T>(list: &mut super::tables::TableList<T>, row: usize) -> bool {
+    let row = list.offset + row;
+    let again = list.held && list.cursor == row;
+    if row < list.rows.len() {
+        (list.cursor, list.held) = (row, true);
+    }
+    again
+}

@@ -1,0 +1,93 @@
+//! The view Failures: names that were looked for in vain, the places tried, and where they were found at last.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::files::by;
+use super::frame;
+use super::text::{self, errno_name, put, put_cut, put_path, put_right};
+use super::theme::Theme;
+use crate::app::App;
+use crate::app::layout::Regions;
+use crate::escape::escaped;
+use crate::model::missing::Missing;
+
+/// Draws it.
+pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
+    let look = app.settings.look;
+    frame::panes(buf, at, theme.faint(), look.ascii);
+    let (top, list) = (at.processes, &app.failures);
+    let total = format!("{} names ", text::thousands(list.total as u64));
+    let note = if app.filter().is_some() { " of the kept opens that match " } else { "" };
+    frame::titles(buf, top.outer, &[(" Failures ", theme.accent()), (&total, theme.dim())], &[(note, theme.dim())]);
+    let (x, y) = (top.head.x, top.head.y);
+    put_right(buf, x, y, 9, "FAILED▼", theme.accent());
+    put(buf, x + 10, y, 12, "ERROR", theme.head());
+    put_right(buf, x + 22, y, 6, "PLACES", theme.head());
+    put(buf, x + 29, y, 20, "BY", theme.head());
+    put(buf, x + 50, y, name_width(top.head), "NAME", theme.head());
+    put(buf, x + 51 + name_width(top.head), y, 12, "FOUND AT", theme.head());
+    for ((row, missing), y) in list.rows.iter().enumerate().skip(list.offset).zip(top.rows.y..top.rows.bottom()) {
+        line(app, theme, missing, Rect { y, height: 1, ..top.rows }, buf);
+        if row == list.cursor {
+            buf.set_style(Rect { y, height: 1, width: top.rows.width + 1, ..top.rows }, theme.selected(true));
+        }
+    }
+    if list.rows.is_empty() && top.rows.height > 0 {
+        put_cut(buf, top.rows.x + 1, top.rows.y, top.rows.width.saturating_sub(1), "nothing has failed", theme.good());
+    }
+    frame::thumb(buf, top.rows, list.offset, list.rows.len(), theme, look.ascii);
+    places(app, theme, at, buf);
+}
+
+fn name_width(area: Rect) -> u16 {
+    (area.width.saturating_sub(52) / 2).clamp(8, 40)
+}
+
+/// Something that is not there is everyday; anything else is worth a look.
+fn style(theme: &Theme, errno: i32) -> Style {
+    if matches!(errno, libc::ENOENT | libc::ENOTDIR | libc::EEXIST) { theme.warn() } else { theme.bad() }
+}
+
+fn line(app: &App, theme: &Theme, missing: &Missing, area: Rect, buf: &mut Buffer) {
+    let (x, y) = (area.x, area.y);
+    put_right(buf, x, y, 9, &text::count(missing.count), theme.name());
+    put_cut(buf, x + 10, y, 12, &errno_name(missing.errno), style(theme, missing.errno));
+    put_right(buf, x + 22, y, 6, &text::short(missing.tried as f64), theme.text());
+    put_cut(buf, x + 29, y, 20, &by(app, &missing.who), theme.dim());
+    let width = name_width(area);
+    put_cut(buf, x + 50, y, width, &escaped(&missing.name), theme.name());
+    let x = x + 51 + width;
+    let room = area.right().saturating_sub(x);
+    match &missing.found {
+        Some(path) => put_path(buf, x, y, room, &escaped(path), theme.dim(), theme.good()),
+        None => {
+            put(buf, x, y, room, "nowhere", theme.dim());
+        }
+    }
+}
+
+/// The places where the selected name was tried.
+fn places(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
+    let area = at.opens;
+    let Some(missing) = app.failures.rows.get(app.failures.cursor) else {
+        frame::titles(buf, area.outer, &[(" Places tried ", theme.text())], &[]);
+        return;
+    };
+    let name = format!(" {} tried for ", text::thousands(missing.tried as u64));
+    let what = format!("{} ", text::cut_end(&escaped(&missing.name), usize::from(area.outer.width / 2)));
+    frame::titles(buf, area.outer, &[(&name, theme.text()), (&what, theme.accent())], &[(" Enter shows the opens ", theme.dim())]);
+    put_right(buf, area.head.x, area.head.y, 9, "FAILED", theme.head());
+    put(buf, area.head.x + 10, area.head.y, 10, "PATH", theme.head());
+    let mut rows = area.rows.y..area.rows.bottom();
+    let width = area.rows.width.saturating_sub(10);
+    for ((path, count), y) in missing.places.iter().zip(rows.by_ref()) {
+        put_right(buf, area.rows.x, y, 9, &text::count(*count), theme.text());
+        put_path(buf, area.rows.x + 10, y, width, &escaped(path), theme.dim(), style(theme, missing.errno));
+    }
+    if let (Some(path), Some(y)) = (&missing.found, rows.next()) {
+        put_right(buf, area.rows.x, y, 9, "found", theme.good());
+        put_path(buf, area.rows.x + 10, y, width, &escaped(path), theme.dim(), theme.good());
+    }
+}

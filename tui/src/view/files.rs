@@ -1,0 +1,112 @@
+//! The view Files: the most opened paths, and who opens them.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::frame;
+use super::text::{self, put, put_cut, put_path, put_right};
+use super::theme::Theme;
+use crate::app::App;
+use crate::app::layout::ListArea;
+use crate::app::tables::{FileRow, FileSort};
+use crate::escape::escaped;
+use crate::model::files::Few;
+
+/// Draws it.
+pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
+    let look = app.settings.look;
+    frame::around(buf, at.outer, theme.faint(), look.ascii);
+    let list = &app.files;
+    let total = format!("{} ", text::thousands(list.total as u64));
+    let model = app.model();
+    let error = model.files.table().error();
+    let note = if app.filter().is_some() {
+        format!(" of {} kept opens that match ", text::thousands(model.listing.len(&model.history) as u64))
+    } else if error > 0 {
+        format!(" rare paths are forgotten: counts may be short by up to {} ", text::thousands(error))
+    } else {
+        " every record since the start ".to_owned()
+    };
+    let style = if error > 0 && app.filter().is_none() { theme.warn() } else { theme.dim() };
+    frame::titles(buf, at.outer, &[(" Files ", theme.accent()), (&total, theme.dim())], &[(&note, style)]);
+    heads(app, theme, at.head, buf);
+    for ((row, file), y) in list.rows.iter().enumerate().skip(list.offset).zip(at.rows.y..at.rows.bottom()) {
+        line(app, theme, file, Rect { y, height: 1, ..at.rows }, buf);
+        if row == list.cursor {
+            buf.set_style(Rect { y, height: 1, width: at.rows.width + 1, ..at.rows }, theme.selected(true));
+        }
+    }
+    if list.rows.is_empty() && at.rows.height > 0 {
+        put_cut(buf, at.rows.x + 1, at.rows.y, at.rows.width.saturating_sub(1), "no file has been opened yet", theme.dim());
+    }
+    frame::thumb(buf, at.rows, list.offset, list.rows.len(), theme, look.ascii);
+}
+
+/// Width of the column that says who.
+fn who_width(area: Rect) -> u16 {
+    if area.width >= 100 { 30 } else { 16 }
+}
+
+fn heads(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let head = |name: &str, sort: FileSort| {
+        let sorted = app.file_sort == sort;
+        let falls = (sort == FileSort::Path) == app.file_sort_reversed;
+        let arrow = match (sorted, falls, app.settings.look.ascii) {
+            (false, _, _) => "",
+            (_, true, false) => "▼",
+            (_, false, false) => "▲",
+            (_, true, true) => "v",
+            (_, false, true) => "^",
+        };
+        (format!("{name}{arrow}"), if sorted { theme.accent() } else { theme.head() })
+    };
+    let y = area.y;
+    let (text, style) = head("OPENS", FileSort::Opens);
+    put_right(buf, area.x, y, 9, &text, style);
+    let (text, style) = head("FAILED", FileSort::Failed);
+    put_right(buf, area.x + 10, y, 8, &text, style);
+    let (text, style) = head("LAST", FileSort::Last);
+    put(buf, area.x + 20, y, 12, &text, style);
+    let who = who_width(area);
+    put(buf, area.x + 33, y, who, "BY", theme.head());
+    let (text, style) = head("PATH", FileSort::Path);
+    put(buf, area.x + 34 + who, y, 8, &text, style);
+}
+
+fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) {
+    let y = area.y;
+    let all = file.failed >= file.opens;
+    put_right(buf, area.x, y, 9, &text::count(file.opens), theme.name());
+    let style = if file.failed == 0 { theme.dim() } else if all { theme.bad() } else { theme.warn() };
+    put_right(buf, area.x + 10, y, 8, &text::count(file.failed), style);
+    let time = text::time(&app.session, &app.settings.time_zone, file.last_ns);
+    put(buf, area.x + 20, y, 12, &time, theme.dim());
+    let who = who_width(area);
+    put_cut(buf, area.x + 33, y, who, &by(app, &file.who), theme.text());
+    let x = area.x + 34 + who;
+    let path = escaped(&file.path);
+    let path = if path.is_empty() { "\"\"".to_owned() } else { path };
+    put_path(buf, x, y, area.right().saturating_sub(x), &path, theme.dim(), if all { theme.bad() } else { theme.text() });
+}
+
+/// The names of a few processes.
+pub(super) fn by(app: &App, who: &Few) -> String {
+    // Short-lived processes come in swarms of one name.
+    let mut names: Vec<(String, u32)> = Vec::new();
+    for pid in who.pids() {
+        let name = app.comms.get(pid).cloned().unwrap_or_else(|| pid.to_string());
+        match names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => names.push((name, 1)),
+        }
+    }
+    let names: Vec<String> = names
+        .into_iter()
+        .map(|(name, count)| if count > 1 { format!("{name} ×{count}") } else { name })
+        .collect();
+    let mut out = names.join(", ");
+    if who.more() {
+        out.push_str(" +…");
+    }
+    out
+}

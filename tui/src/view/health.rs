@@ -1,0 +1,150 @@
+//! The view Health: every loss, every route live or blind, how full everything is, and what opentop itself costs.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::text::{self, thousands};
+use super::theme::Theme;
+use super::{frame, lines};
+use crate::app::App;
+use crate::app::layout::ListArea;
+use crate::escape::escaped;
+
+/// Draws it.
+pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
+    frame::around(buf, at.outer, theme.faint(), app.settings.look.ascii);
+    let lost = app.live.lost();
+    let verdict = if lost == 0 { (" nothing is lost ", theme.good()) } else { (" opens are being lost ", theme.bad()) };
+    frame::titles(buf, at.outer, &[(" Health ", theme.accent())], &[verdict]);
+    let inner = Rect { x: at.outer.x + 2, y: at.outer.y + 1, width: at.outer.width.saturating_sub(4), height: at.outer.height.saturating_sub(2) };
+    let scroll = usize::from(app.scroll);
+    if inner.width >= 110 {
+        let half = Rect { width: inner.width / 2 - 1, ..inner };
+        lines::put(buf, half, &losses(app, theme), scroll);
+        let other = Rect { x: inner.x + half.width + 3, width: inner.width.saturating_sub(half.width + 3), ..inner };
+        lines::put(buf, other, &state(app, theme, usize::from(other.width)), scroll);
+    } else {
+        let mut all = losses(app, theme);
+        all.push(Line::default());
+        all.extend(state(app, theme, usize::from(inner.width)));
+        lines::put(buf, inner, &all, scroll);
+    }
+}
+
+fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
+    let model = &app.live;
+    let l = &model.totals.losses;
+    let mut out = vec![
+        lines::head(theme, "The account", "every open that was captured"),
+        sum(theme, model.opens(), "opens"),
+        sum(theme, model.shown, "shown"),
+        sum(theme, model.filtered, "filtered by the display filter"),
+        sum(theme, model.lost(), "lost"),
+        Line::default(),
+        lines::head(theme, "Lost", "counted, but not in the lists"),
+    ];
+    let lost = [
+        (l.ring_full, "the ring was full: see --ring-size"),
+        (l.inflight_full, "too many opens under way at once"),
+        (l.missed, "the kernel skipped the probe"),
+        (l.undecodable + model.undecodable, "records that could not be decoded"),
+        (l.dropped, "dropped by opentop: a queue was full"),
+    ];
+    out.extend(lost.iter().map(|(count, what)| loss(theme, *count, what, true)));
+    out.push(Line::default());
+    out.push(lines::head(theme, "Incomplete", "in the lists, but marked"));
+    let incomplete = [
+        (l.no_entry, "without a duration: the start was not seen"),
+        (l.no_return, "without a result: the end was not seen"),
+        (l.name_unreadable, "without a name: it could not be read"),
+        (l.name_truncated, "with a name cut short"),
+        (l.name_bytes, "bytes of names missing"),
+        (l.dir_incomplete, "relative, the directory missing or cut"),
+        (l.process_table_full, "counted under others: table full"),
+    ];
+    out.extend(incomplete.iter().map(|(count, what)| loss(theme, *count, what, false)));
+    out
+}
+
+fn sum<'a>(theme: &Theme, count: u64, what: &'a str) -> Line<'a> {
+    Line::from(vec![
+        Span::styled(format!("{:>13}  ", thousands(count)), theme.name()),
+        Span::styled(what, theme.dim()),
+    ])
+}
+
+fn loss<'a>(theme: &Theme, count: u64, what: &'a str, bad: bool) -> Line<'a> {
+    let style = match (count, bad) {
+        (0, _) => theme.good(),
+        (_, true) => theme.bad(),
+        (_, false) => theme.warn(),
+    };
+    Line::from(vec![Span::styled(format!("{:>13}  ", thousands(count)), style), Span::styled(what, theme.dim())])
+}
+
+fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let session = &app.session;
+    let ascii = app.settings.look.ascii;
+    let model = &app.live;
+    let mut out = vec![
+        lines::head(theme, "The probe", ""),
+        lines::pair(theme, "attached", session.attach.to_string(), theme.name()),
+        lines::pair(theme, "kernel", escaped(session.kernel.as_bytes()), theme.text()),
+        lines::pair(theme, "host", escaped(session.hostname.as_bytes()), theme.text()),
+        lines::pair(theme, "capture", text::cut_end(&escaped(session.capture.as_bytes()), columns.saturating_sub(13)), theme.text()),
+    ];
+    for (row, words) in lines::wrap(&escaped(session.reason.as_bytes()), columns.saturating_sub(13)).into_iter().enumerate() {
+        out.push(lines::pair(theme, if row == 0 { "because" } else { "" }, words, theme.dim()));
+    }
+    out.push(Line::default());
+    out.push(lines::head(theme, "Routes", "ways to open a file"));
+    for route in &session.routes {
+        let (mark, style, why) = match &route.blind {
+            None => (if ascii { "*" } else { "●" }, theme.good(), "live".to_owned()),
+            Some(why) => (if ascii { "o" } else { "○" }, theme.bad(), format!("blind: {}", escaped(why.as_bytes()))),
+        };
+        for (row, words) in lines::wrap(&why, columns.saturating_sub(13)).into_iter().enumerate() {
+            let (mark, name) = if row == 0 { (mark, route.name) } else { (" ", "") };
+            out.push(Line::from(vec![
+                Span::styled(format!("{mark} "), style),
+                Span::styled(format!("{name:<11}"), theme.text()),
+                Span::styled(words, if route.blind.is_none() { theme.dim() } else { theme.warn() }),
+            ]));
+        }
+    }
+    out.push(Line::default());
+    out.push(lines::head(theme, "How full", ""));
+    let history = &model.history;
+    let limits = model.options.history;
+    let gauges = [
+        ("ring now", model.ring_used, u64::from(session.ring_bytes)),
+        ("ring at most", model.ring_used_max, u64::from(session.ring_bytes)),
+        ("opens kept", history.len() as u64, limits.events as u64),
+        ("their bytes", history.byte_len() as u64, limits.bytes as u64),
+        ("processes", model.processes.len() as u64, crate::model::processes::MAX_PROCESSES as u64),
+    ];
+    let room = columns.saturating_sub(42).clamp(4, 30);
+    for (word, used, all) in gauges {
+        let share = if all == 0 { 0.0 } else { used as f64 / all as f64 };
+        let bar = lines::bar(share, room, ascii);
+        let gap = room.saturating_sub(text::width(&bar));
+        out.push(Line::from(vec![
+            Span::styled(format!("{word:<13}"), theme.dim()),
+            // Only a full ring is bad: the others let go of the oldest.
+            Span::styled(bar, if word.starts_with("ring") { theme.heat(share) } else { theme.calm(share) }),
+            Span::styled(if ascii { ".".repeat(gap) } else { "·".repeat(gap) }, theme.faint()),
+            Span::styled(format!(" {:>4}%", text::percent(share)), theme.text()),
+            Span::styled(format!("  {} of {}", text::short(used as f64), text::short(all as f64)), theme.dim()),
+        ]));
+    }
+    out.push(Line::default());
+    out.push(lines::head(theme, "opentop itself", ""));
+    let seconds = app.elapsed_s().max(1);
+    let share = app.own.cpu_ns as f64 / 1e9 / seconds as f64;
+    out.push(lines::pair(theme, "CPU", format!("{}% of a core on average", text::percent(share)), theme.text()));
+    let per = app.own.cpu_ns.checked_div(model.opens()).unwrap_or(0);
+    out.push(lines::pair(theme, "per open", format!("{} of user space's time", text::duration(per)), theme.text()));
+    out.push(lines::pair(theme, "memory", format!("{}B at most", text::short(app.own.memory as f64)), theme.text()));
+    out
+}

@@ -1,0 +1,272 @@
+//! The pages: a process, an open, looked at closely.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::text::{self, cut_path, errno_name, thousands};
+use super::theme::Theme;
+use super::{frame, lines};
+use crate::app::page::ProcessPage;
+use crate::app::{App, Pane};
+use crate::escape::escaped;
+use crate::event::Event;
+use probe_common::marks;
+
+fn inside(outer: Rect) -> Rect {
+    Rect { x: outer.x + 2, y: outer.y + 1, width: outer.width.saturating_sub(4), height: outer.height.saturating_sub(2) }
+}
+
+/// Draws the page of a process.
+pub(super) fn process(app: &App, page: &ProcessPage, theme: &Theme, outer: Rect, buf: &mut Buffer) {
+    let model = app.model();
+    let process = model.processes.by_key(&page.key);
+    let name = process.map_or_else(String::new, |p| escaped(p.name()));
+    let title = if app.pane == Pane::Processes { theme.accent() } else { theme.text() };
+    let words = format!(" {} {name} ", page.key.tgid);
+    let state = match process {
+        None => (" retired ", theme.dim()),
+        Some(p) if p.exited_ns.is_some() => (" exited ", theme.warn()),
+        Some(_) => (" Esc goes back ", theme.dim()),
+    };
+    frame::titles(buf, outer, &[(&words, title)], &[state]);
+    let inner = inside(outer);
+    let half = inner.width / 2 - 1;
+    let left = Rect { width: half, ..inner };
+    let right = Rect { x: inner.x + half + 2, width: inner.width.saturating_sub(half + 2), ..inner };
+    let scroll = usize::from(app.scroll);
+    if inner.width >= 96 {
+        lines::put(buf, left, &who(app, page, theme, usize::from(half)), scroll);
+        lines::put(buf, right, &what(app, page, theme, usize::from(right.width)), scroll);
+    } else {
+        let mut all = who(app, page, theme, usize::from(inner.width));
+        all.push(Line::default());
+        all.extend(what(app, page, theme, usize::from(inner.width)));
+        lines::put(buf, inner, &all, scroll);
+    }
+}
+
+/// Who it is, how often and how fast it opens.
+fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let model = app.model();
+    let ascii = app.settings.look.ascii;
+    let room = columns.saturating_sub(13);
+    let mut out = Vec::new();
+    let Some(process) = model.processes.by_key(&page.key) else {
+        out.push(Line::styled("this process has retired from the table", theme.dim()));
+        return out;
+    };
+    let line = |word: &str, value: String| lines::pair(theme, word, text::cut_end(&value, room), theme.text());
+    let own = page.family.first().filter(|facts| facts.tgid == page.key.tgid);
+    out.push(line("user", format!("{} ({})", app.user(process.uid), process.uid)));
+    if let Some(facts) = own {
+        if !facts.command_line.is_empty() {
+            let words: Vec<String> =
+                facts.command_line.split(|b| *b == 0).filter(|a| !a.is_empty()).map(escaped).collect();
+            out.push(line("command", words.join(" ")));
+        }
+        if !facts.exe.is_empty() {
+            out.push(line("program", cut_path(&escaped(&facts.exe), room)));
+        }
+    }
+    let parents: Vec<String> = page
+        .family
+        .iter()
+        .filter(|facts| facts.tgid != page.key.tgid)
+        .map(|facts| format!("{} {}", name_of(facts), facts.tgid))
+        .collect();
+    let arrow = if ascii { " <- " } else { " ← " };
+    let parents = if parents.is_empty() { process.ppid.to_string() } else { parents.join(arrow) };
+    out.push(line("parents", parents));
+    if !page.cgroup.is_empty() {
+        out.push(line("cgroup", cut_path(&escaped(&page.cgroup), room)));
+    }
+    out.push(line("last open", text::time(&app.session, &app.settings.time_zone, process.last_ns)));
+    out.push(Line::default());
+    let rate = format!("{} a second now", text::rate(process.rate.per_second()));
+    out.push(lines::head(theme, &format!("{} opens", thousands(process.opens())), &rate));
+    let values: Vec<f64> = page.rates.iter().copied().collect();
+    out.extend(lines::chart(theme, &values, columns.saturating_sub(8), 4, ascii));
+    out.push(Line::default());
+    out.push(lines::head(theme, "Latency", "the kernel's count"));
+    let buckets = process.latency.buckets();
+    let mean = process.latency_ns.checked_div(process.opens()).unwrap_or(0);
+    out.push(lines::percentiles(theme, &buckets, process.latency_max_ns, mean));
+    out.extend(lines::histogram(theme, &buckets, columns, ascii));
+    out
+}
+
+fn name_of(facts: &crate::source::ProcessFacts) -> String {
+    let name = facts.exe.rsplit(|b| *b == b'/').next().filter(|n| !n.is_empty());
+    let first = facts.command_line.split(|b| *b == 0).next().unwrap_or_default();
+    escaped(name.unwrap_or(first))
+}
+
+/// What it opens, and with what success.
+fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let model = app.model();
+    let detail = &page.detail;
+    let mut out = Vec::new();
+    if let Some(process) = model.processes.by_key(&page.key) {
+        let share = format!("{} of {} opens, {}%", thousands(process.failed()), thousands(process.opens()), text::percent(process.failed_share()));
+        out.push(lines::head(theme, "Failures", &share));
+        let mut errnos = process.errnos.clone();
+        errnos.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        let max = errnos.first().map_or(1, |(_, count)| *count).max(1);
+        for (errno, count) in errnos.iter().take(6) {
+            out.push(Line::from(vec![
+                Span::styled(format!("{:>9} ", text::count(*count)), theme.name()),
+                Span::styled(format!("{:<13}", errno_name(*errno)), theme.warn()),
+                Span::styled(lines::bar(*count as f64 / max as f64, columns.saturating_sub(26).min(24), app.settings.look.ascii), theme.warn()),
+            ]));
+        }
+        let named: u64 = errnos.iter().map(|(_, count)| count).sum();
+        let unnamed = process.failed().saturating_sub(named);
+        if process.failed() == 0 {
+            out.push(Line::styled("     none", theme.good()));
+        } else if unnamed > 0 {
+            // The kernel counts failures; which errno only the record tells.
+            out.push(Line::styled(format!("{:>9} of which no record came", text::count(unnamed)), theme.dim()));
+        }
+        out.push(Line::default());
+    }
+    let kept = format!("of its last {} opens", thousands(detail.opens));
+    out.push(lines::head(theme, "Files", &kept));
+    for (path, opens, failed) in detail.files.iter().take(12) {
+        let style = if failed == opens { theme.bad() } else { theme.text() };
+        out.push(Line::from(vec![
+            Span::styled(format!("{:>9} ", text::count(*opens)), theme.name()),
+            Span::styled(cut_path(&escaped(path), columns.saturating_sub(10)), style),
+        ]));
+    }
+    out.push(Line::default());
+    out.push(lines::head(theme, "Flags", &kept));
+    for (flags, count) in detail.flags.iter().take(4) {
+        out.push(Line::from(vec![
+            Span::styled(format!("{:>9} ", text::count(*count)), theme.name()),
+            lines::cut(&flag_names(*flags), columns.saturating_sub(10), theme.text()),
+        ]));
+    }
+    let routes: Vec<String> = detail.routes.iter().map(|(name, count)| format!("{name} {}", text::count(*count))).collect();
+    out.push(Line::from(vec![Span::styled("      via ", theme.dim()), lines::cut(&routes.join(" · "), columns.saturating_sub(10), theme.text())]));
+    out.push(Line::default());
+    out.push(lines::head(theme, "Threads", &kept));
+    for (tid, comm, count) in detail.threads.iter().take(8) {
+        out.push(Line::from(vec![
+            Span::styled(format!("{:>9} ", text::count(*count)), theme.name()),
+            Span::styled(format!("{tid:<8}"), theme.dim()),
+            Span::styled(escaped(comm), theme.text()),
+        ]));
+    }
+    out
+}
+
+/// The names of flags, with what is left over.
+fn flag_names(flags: u32) -> String {
+    let mut all = Vec::new();
+    let rest = crate::flags::names(flags, |name| all.push(name.to_owned()));
+    if rest != 0 {
+        all.push(format!("0x{rest:x}"));
+    }
+    all.join("|")
+}
+
+/// Draws the page of an open.
+pub(super) fn event(app: &App, record: &[u8], theme: &Theme, outer: Rect, buf: &mut Buffer) {
+    frame::around(buf, outer, theme.faint(), app.settings.look.ascii);
+    frame::titles(buf, outer, &[(" Open ", theme.accent())], &[(" Enter: its process · Esc goes back ", theme.dim())]);
+    let inner = inside(outer);
+    if let Ok(event) = Event::decode(record) {
+        let all = fields(app, &event, theme, usize::from(inner.width));
+        lines::put(buf, inner, &all, usize::from(app.scroll));
+    }
+}
+
+fn fields<'a>(app: &App, event: &Event<'_>, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let header = event.header();
+    let mut path = Vec::new();
+    event.path_into(&mut path);
+    let mut out = Vec::new();
+    let room = columns.saturating_sub(13).max(8);
+    // Long values go on in the next line: here everything is shown.
+    let add = |out: &mut Vec<Line<'a>>, word: &str, value: &str, style| {
+        let mut rest = value;
+        let mut word = word;
+        loop {
+            let mut end = 0;
+            let mut used = 0;
+            for c in rest.chars() {
+                used += text::width(c.encode_utf8(&mut [0; 4]));
+                if used > room {
+                    break;
+                }
+                end += c.len_utf8();
+            }
+            let (part, after) = rest.split_at(end);
+            out.push(lines::pair(theme, word, part.to_owned(), style));
+            if after.is_empty() || part.is_empty() {
+                break;
+            }
+            (rest, word) = (after, "");
+        }
+    };
+    let text_style = theme.text();
+    add(&mut out, "path", &escaped(&path), theme.name());
+    add(&mut out, "name given", &escaped(event.name()), text_style);
+    let result = match event.errno() {
+        Some(errno) => format!("{} ({errno}): {}", errno_name(errno), nix::errno::Errno::from_raw(errno).desc()),
+        None => match event.fd() {
+            Some(fd) => format!("descriptor {fd}"),
+            None => text::result(event),
+        },
+    };
+    add(&mut out, "result", &result, if event.failed() { theme.bad() } else { theme.good() });
+    let time = text::time(&app.session, &app.settings.time_zone, event.start_ns());
+    let date = jiff::Timestamp::from_nanosecond(app.session.wall_ns(event.start_ns())).map_or_else(|_| time.clone(), |t| format!("{time}  {t}"));
+    add(&mut out, "time", &date, text_style);
+    let took = event.duration_ns().map_or("not known: its start was not seen".to_owned(), |ns| format!("{} ({} ns)", text::duration(ns), thousands(ns)));
+    add(&mut out, "took", &took, text_style);
+    out.push(Line::default());
+    add(&mut out, "process", &format!("{} {}", header.tgid, app.comms.get(&header.tgid).cloned().unwrap_or_default()), text_style);
+    add(&mut out, "thread", &format!("{} {}", header.tid, escaped(event.comm())), text_style);
+    add(&mut out, "parent", &format!("{} {}", header.ppid, app.comms.get(&header.ppid).cloned().unwrap_or_default()), text_style);
+    add(&mut out, "user", &format!("{} ({})", app.user(header.uid), header.uid), text_style);
+    add(&mut out, "cgroup id", &header.cgroup_id.to_string(), text_style);
+    out.push(Line::default());
+    add(&mut out, "flags", &flag_names(header.flags), text_style);
+    if crate::flags::creates(header.flags) {
+        add(&mut out, "mode", &format!("{:04o}", header.mode), text_style);
+    }
+    if header.resolve != 0 {
+        add(&mut out, "resolve", &format!("0x{:x}", header.resolve), text_style);
+    }
+    let compat = if event.has(marks::COMPAT) { " (32-bit)" } else { "" };
+    add(&mut out, "via", &format!("{}{compat}", event.route().name()), text_style);
+    let dirfd = if header.dirfd == libc::AT_FDCWD { "AT_FDCWD".to_owned() } else { header.dirfd.to_string() };
+    add(&mut out, "directory fd", &dirfd, text_style);
+    let known = [
+        (marks::NAME_UNREADABLE, "the name could not be read"),
+        (marks::NAME_TRUNCATED, "the name is cut"),
+        (marks::NAME_FROM_USER, "the name is from user memory: it may have changed meanwhile"),
+        (marks::DIR_DELETED, "the directory was deleted"),
+        (marks::DIR_UNREACHABLE, "the directory is outside of the process's root"),
+        (marks::DIR_TRUNCATED, "the upper end of the directory is missing"),
+        (marks::RESULT_UNKNOWN, "the result could not be learnt"),
+    ];
+    for (_, words) in known.iter().filter(|(mark, _)| event.has(*mark)) {
+        add(&mut out, "note", words, theme.warn());
+    }
+    out.push(Line::default());
+    out.push(lines::head(theme, "Bytes of the name", &format!("{}", event.name().len())));
+    let per_line = if columns >= 64 { 16 } else { 8 };
+    for (at, chunk) in event.name().chunks(per_line).enumerate() {
+        let hex: Vec<String> = chunk.iter().map(|b| format!("{b:02x}")).collect();
+        let ascii: String = chunk.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect();
+        out.push(Line::from(vec![
+            Span::styled(format!("{:>6x}  ", at * per_line), theme.dim()),
+            Span::styled(format!("{:<width$}  ", hex.join(" "), width = per_line * 3), theme.text()),
+            Span::styled(ascii, theme.name()),
+        ]));
+    }
+    out
+}
