@@ -242,15 +242,20 @@ impl Capture {
         let code = ExitCode::from(status);
         // The command is told first (SIGTERM, if it still runs): its last words must not follow the account.
         drop(self.command);
-        let _ = writeln!(std::io::stderr().lock(), "{account}");
+        line(&account.to_string());
         code
     }
 }
 
 /// Says a sentence on stderr.
 pub fn say(sentence: &str) {
+    line(&format!("opentop: {sentence}"));
+}
+
+/// Writes a line to stderr in one piece: the command may be writing there too.
+fn line(text: &str) {
     // Where stderr is gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr().lock(), "opentop: {sentence}");
+    let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
