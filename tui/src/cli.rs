@@ -68,6 +68,29 @@ pub struct Cli {
     /// What to capture, of the dashboard.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// How the dashboard looks.
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// How the dashboard looks.
+#[derive(Args, Clone, Debug)]
+pub struct LookArgs {
+    /// Colours of the dashboard; T goes through them
+    #[arg(long, value_enum, default_value_t = crate::view::theme::Name::Dark, value_name = "THEME", help_heading = "Display")]
+    pub theme: crate::view::theme::Name,
+
+    /// No colours, as with NO_COLOR in the environment
+    #[arg(long, help_heading = "Display")]
+    pub no_color: bool,
+
+    /// Borders and bars of the dashboard in ASCII only
+    #[arg(long, help_heading = "Display")]
+    pub ascii: bool,
+
+    /// Leave the mouse to the terminal, for selecting text
+    #[arg(long, help_heading = "Display")]
+    pub no_mouse: bool,
 }
 
 /// The subcommands.

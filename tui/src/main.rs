@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
     match cli.command {
-        None if std::io::stdout().is_terminal() => run::dashboard(&cli.display, &cli.capture, typed),
+        None if std::io::stdout().is_terminal() => run::dashboard(&cli.look, &cli.display, &cli.capture, typed),
         None => run::trace(&TraceArgs { display: cli.display, capture: cli.capture, ..TraceArgs::default() }, typed),
         Some(Command::Trace(args)) => run::trace(&args, typed),
         Some(Command::Summary(args)) => run::summary(&args, typed),

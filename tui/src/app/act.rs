@@ -16,6 +16,7 @@ use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, page};
 use crate::escape::escaped;
 use crate::filter::Filter;
 use crate::model::order::Column;
+use crate::source::replay::Control;
 
 /// Lines of the filter prompt that are remembered.
 const LINES: usize = 100;
@@ -34,7 +35,14 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::SearchNext => find(app, true),
         Action::SearchPrevious => find(app, false),
+        Action::Pause if !app.settings.live => effects.push(Effect::Control(Control::Toggle)),
         Action::Pause => pause(app),
+        Action::Earlier => replay(app, Control::JumpBy(-5_000_000_000), effects),
+        Action::Later => replay(app, Control::JumpBy(5_000_000_000), effects),
+        Action::StepBack => replay(app, Control::StepBack(1), effects),
+        Action::Step => replay(app, Control::Step(1), effects),
+        Action::Slower => replay(app, Control::Speed(speed(app) / 2.0), effects),
+        Action::Faster => replay(app, Control::Speed(speed(app) * 2.0), effects),
         Action::Live => view(app, Tab::Live),
         Action::Files => view(app, Tab::Files),
         Action::Failures => view(app, Tab::Failures),
@@ -81,7 +89,8 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             app.processes.stale = true;
         }
         Action::GrowSplit | Action::ShrinkSplit => {
-            app.split = if action == Action::GrowSplit { (app.split + 5).min(90) } else { app.split.saturating_sub(5).max(10) };
+            app.split =
+                if action == Action::GrowSplit { (app.split + 5).min(90) } else { app.split.saturating_sub(5).max(10) };
             app.split_moved = true;
         }
         Action::Theme => {
@@ -92,6 +101,19 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Quit => effects.push(Effect::Quit),
     }
+}
+
+/// Tells a replay something; live there is nothing to tell.
+fn replay(app: &mut App, control: Control, effects: &mut Vec<Effect>) {
+    if app.settings.live {
+        app.notice = Some("only a recording can be moved through: opentop -r FILE".into());
+    } else {
+        effects.push(Effect::Control(control));
+    }
+}
+
+fn speed(app: &App) -> f64 {
+    app.position.map_or(1.0, |position| position.speed)
 }
 
 fn pause(app: &mut App) {
@@ -154,16 +176,8 @@ fn copy(app: &mut App, effects: &mut Vec<Effect>) {
 }
 
 /// The columns that can be sorted by, from the left.
-const SORTS: [Column; 8] = [
-    Column::Pid,
-    Column::User,
-    Column::Comm,
-    Column::Opens,
-    Column::Rate,
-    Column::Failed,
-    Column::P99,
-    Column::Last,
-];
+const SORTS: [Column; 8] =
+    [Column::Pid, Column::User, Column::Comm, Column::Opens, Column::Rate, Column::Failed, Column::P99, Column::Last];
 
 fn sort(app: &mut App, step: isize) {
     if focus(app) == Focus::Files {
@@ -198,7 +212,10 @@ pub(super) fn step(app: &mut App, by: isize) {
     match focus(app) {
         Focus::Files => app.files.step(by),
         Focus::Failures => app.failures.step(by),
-        Focus::Text => app.scroll = app.scroll.saturating_add_signed(i16::try_from(by).unwrap_or(if by < 0 { i16::MIN } else { i16::MAX })),
+        Focus::Text => {
+            app.scroll =
+                app.scroll.saturating_add_signed(i16::try_from(by).unwrap_or(if by < 0 { i16::MIN } else { i16::MAX }))
+        }
         Focus::Processes => {
             let last = app.processes.total.saturating_sub(1);
             let row = app.processes.cursor.saturating_add_signed(by).min(last);
@@ -299,7 +316,6 @@ pub(super) fn set_filter(app: &mut App, filter: Option<Arc<Filter>>) {
     app.processes.stale = true;
     app.tables_stale = true;
 }
-
 
 /// Adds to the filter what was chosen of a row. The text shows what happened, so that the language is learnt by the way.
 pub(super) fn narrow(app: &mut App, more: &str) {

@@ -68,8 +68,7 @@ pub(super) fn find_from(app: &mut App, forward: bool, beyond: bool) {
     };
     match focus {
         Focus::Processes => {
-            app.processes.selected =
-                app.processes.rows.get(row).and_then(|i| model.processes.get(*i)).map(|p| p.key);
+            app.processes.selected = app.processes.rows.get(row).and_then(|i| model.processes.get(*i)).map(|p| p.key);
             app.processes.cursor = row;
         }
         Focus::Opens => app.opens.selected = model.listing.seq(&model.history, row),
@@ -88,4 +87,3 @@ fn process_has(app: &App, process: &Process, word: &str) -> bool {
 fn contains(text: &[u8], lowercase: &str) -> bool {
     String::from_utf8_lossy(text).to_lowercase().contains(lowercase)
 }
-

@@ -39,6 +39,12 @@ pub enum Action {
     Only,
     Exclude,
     Copy,
+    Slower,
+    Faster,
+    Earlier,
+    Later,
+    StepBack,
+    Step,
     Theme,
     Redraw,
     Suspend,
@@ -54,11 +60,13 @@ pub enum Group {
     Find,
     /// The screen itself.
     Screen,
+    /// A recording that is played.
+    Replay,
 }
 
 impl Group {
     /// All of them, in the order of the help screen.
-    pub const ALL: [Self; 3] = [Self::Move, Self::Find, Self::Screen];
+    pub const ALL: [Self; 4] = [Self::Move, Self::Find, Self::Screen, Self::Replay];
 
     /// Its heading.
     #[must_use]
@@ -67,6 +75,7 @@ impl Group {
             Self::Move => "Move",
             Self::Find => "Find and filter",
             Self::Screen => "Screen",
+            Self::Replay => "Replay (-r FILE): Space plays and pauses",
         }
     }
 }
@@ -112,26 +121,53 @@ pub static BINDINGS: &[Binding] = &[
     row(Action::Inspect, &["Enter"], "inspect", "look closely at the selected process or open", Group::Move, 3),
     row(Action::Live, &["1"], "live", "view 1: processes and opens", Group::Move, 0),
     row(Action::Files, &["2"], "files", "view 2: the most opened paths", Group::Move, 0),
-    row(Action::Failures, &["3"], "failures", "view 3: names looked for in vain, and where they were found", Group::Move, 0),
+    row(
+        Action::Failures,
+        &["3"],
+        "failures",
+        "view 3: names looked for in vain, and where they were found",
+        Group::Move,
+        0,
+    ),
     row(Action::Latency, &["4"], "latency", "view 4: how long opens take", Group::Move, 0),
     row(Action::Health, &["5"], "health", "view 5: what is lost, what is blind, what opentop costs", Group::Move, 0),
     row(Action::Follow, &["F"], "follow", "follow the newest opens, or the selected process", Group::Move, 8),
     row(Action::Filter, &["/", "F4"], "filter", "show only what matches, as you type", Group::Find, 2),
-    row(Action::Only, &["f"], "only", "show only what is like the selected row: process, name, path, …", Group::Find, 6),
+    row(
+        Action::Only,
+        &["f"],
+        "only",
+        "show only what is like the selected row: process, name, path, …",
+        Group::Find,
+        6,
+    ),
     row(Action::Exclude, &["x"], "exclude", "hide what is like the selected row", Group::Find, 0),
     row(Action::Search, &["F3", "Ctrl-s"], "search", "jump to the next row that contains a word", Group::Find, 0),
     row(Action::SearchNext, &["n"], "next", "the next row found", Group::Find, 0),
     row(Action::SearchPrevious, &["N"], "previous", "the previous row found", Group::Find, 0),
-    row(Action::Back, &["Esc", "Backspace"], "back", "back out: of a page, the selection, the pause, the filter", Group::Find, 0),
+    row(
+        Action::Back,
+        &["Esc", "Backspace"],
+        "back",
+        "back out: of a page, the selection, the pause, the filter",
+        Group::Find,
+        0,
+    ),
     row(Action::Reset, &["Ctrl-r"], "reset", "drop filter, search, selection and pause", Group::Find, 0),
     row(Action::Pause, &["Space", "p"], "pause", "freeze the picture; counting goes on", Group::Screen, 4),
     row(Action::Sort, &["s", "F6"], "sort", "sort by the next column", Group::Screen, 5),
-    row(Action::SortPrevious, &["<", ","], "sort left", "sort by the column to the left", Group::Screen, 0),
-    row(Action::SortNext, &[">", "."], "sort right", "sort by the column to the right", Group::Screen, 0),
+    row(Action::SortPrevious, &["<"], "sort left", "sort by the column to the left", Group::Screen, 0),
+    row(Action::SortNext, &[">"], "sort right", "sort by the column to the right", Group::Screen, 0),
     row(Action::SortReverse, &["I", "R"], "reverse", "reverse the order", Group::Screen, 0),
     row(Action::GrowSplit, &["+", "="], "grow", "more room for the processes", Group::Screen, 0),
     row(Action::ShrinkSplit, &["-"], "shrink", "more room for the opens", Group::Screen, 0),
     row(Action::Copy, &["y"], "copy", "copy the selected path or row to the clipboard (OSC 52)", Group::Screen, 0),
+    row(Action::Earlier, &["Left"], "earlier", "five seconds back", Group::Replay, 0),
+    row(Action::Later, &["Right"], "later", "five seconds on", Group::Replay, 0),
+    row(Action::StepBack, &[","], "step back", "stand still, one open earlier", Group::Replay, 0),
+    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 0),
+    row(Action::Slower, &["["], "slower", "half as fast", Group::Replay, 0),
+    row(Action::Faster, &["]"], "faster", "twice as fast", Group::Replay, 0),
     row(Action::Theme, &["T"], "theme", "the next colour theme", Group::Screen, 0),
     row(Action::Redraw, &["Ctrl-l"], "redraw", "draw the whole screen anew", Group::Screen, 0),
     row(Action::Help, &["?", "F1", "h"], "help", "this help", Group::Screen, 1),
@@ -140,14 +176,8 @@ pub static BINDINGS: &[Binding] = &[
 ];
 
 /// The keys of the line in which a filter or a search is typed: key, and what it does.
-pub static PROMPT_KEYS: &[(&str, &str)] = &[
-    ("Enter", "keep"),
-    ("Esc", "undo"),
-    ("Up", "older"),
-    ("Down", "newer"),
-    ("Tab", "complete"),
-    ("Ctrl-u", "clear"),
-];
+pub static PROMPT_KEYS: &[(&str, &str)] =
+    &[("Enter", "keep"), ("Esc", "undo"), ("Up", "older"), ("Down", "newer"), ("Tab", "complete"), ("Ctrl-u", "clear")];
 
 /// One key as it is looked up: a code with Ctrl and Alt; Shift is in the character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -88,7 +88,8 @@ pub fn regions(app: &App) -> Option<Regions> {
     let line = |y| Rect::new(0, y, width, 1);
     let prompt = if matches!(app.mode, Mode::Prompt(_)) { 2 } else { 0 };
     let body = Rect::new(0, 2, width, height - 3 - prompt);
-    let arrangement = if width >= SIDE_BY_SIDE && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
+    let arrangement =
+        if width >= SIDE_BY_SIDE && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
     let (processes, opens) = match arrangement {
         Arrangement::Stacked => {
             // The frames share a line. Either pane keeps its border, heads and a row.

@@ -57,7 +57,11 @@ impl Menu {
             Row::Path(path, errno) => {
                 of_path(path, &mut add);
                 if let Some(errno) = errno {
-                    add('e', "this error", format!("err:{}", crate::errno::name(errno).map_or_else(|| errno.to_string(), str::to_owned)));
+                    add(
+                        'e',
+                        "this error",
+                        format!("err:{}", crate::errno::name(errno).map_or_else(|| errno.to_string(), str::to_owned)),
+                    );
                 }
             }
         }

@@ -24,11 +24,12 @@ use crate::filter::{Filter, ParseError};
 use crate::model::order::{Column, Sort};
 use crate::model::{Model, Options};
 use crate::session::Session;
+use crate::source::replay::{Control, Position};
 use crate::source::{Input, ProcessFacts};
 
 use keys::Keymap;
-use prompt::Prompt;
 pub use page::Page;
+use prompt::Prompt;
 pub use update::update;
 
 /// What can happen.
@@ -48,12 +49,14 @@ pub enum Msg {
     Looked(ProcessKey, Vec<ProcessFacts>, Vec<u8>),
     /// What opentop itself used so far.
     Own(Own),
+    /// Where a replay is.
+    Position(Position),
     /// Names of users became known; `None` where a uid has no name.
     Users(Vec<(u32, Option<String>)>),
 }
 
 /// What is to be done outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// End.
     Quit,
@@ -63,6 +66,8 @@ pub enum Effect {
     Repaint,
     /// Read in /proc who this process is: answered by [`Msg::Looked`].
     Look(ProcessKey),
+    /// Tell the replay this.
+    Control(Control),
     /// Put this text on the clipboard.
     Copy(String),
     /// Find the names of these users.
@@ -70,7 +75,7 @@ pub enum Effect {
 }
 
 /// The answer to a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Whether the screen may look different now.
     pub changed: bool,
@@ -251,6 +256,8 @@ pub struct App {
     pub page: Option<Page>,
     /// Lines that a text is scrolled by.
     pub scroll: u16,
+    /// Where a replay is.
+    pub position: Option<Position>,
     /// What opentop itself uses.
     pub own: Own,
     /// Who gets the keys.
@@ -309,6 +316,7 @@ impl App {
             failures: tables::TableList::default(),
             page: None,
             scroll: 0,
+            position: None,
             own: Own::default(),
             mode: Mode::Normal,
             search: String::new(),

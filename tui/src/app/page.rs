@@ -105,7 +105,8 @@ fn process_page(app: &mut App, key: ProcessKey, effects: &mut Vec<Effect>) {
         ppid = parent.ppid;
     }
     let detail = Detail::of(model, &key);
-    app.page = Some(Page::Process(Box::new(ProcessPage { key, rates, detail, family, cgroup: Vec::new(), before, samples })));
+    app.page =
+        Some(Page::Process(Box::new(ProcessPage { key, rates, detail, family, cgroup: Vec::new(), before, samples })));
     (app.scroll, app.pane) = (0, Pane::Processes);
     app.opens.selected = None;
     if let Ok(filter) = (app.settings.parse)(&format!("pid:{}", key.tgid)) {

@@ -135,7 +135,9 @@ impl Prompt {
 
     fn word(&self) -> usize {
         let before = self.text.get(..self.caret).unwrap_or_default().trim_end();
-        before.rfind(char::is_whitespace).map_or(0, |at| at + before.get(at..).and_then(|s| s.chars().next()).map_or(1, char::len_utf8))
+        before
+            .rfind(char::is_whitespace)
+            .map_or(0, |at| at + before.get(at..).and_then(|s| s.chars().next()).map_or(1, char::len_utf8))
     }
 
     fn cut(&mut self, range: Range<usize>) {

@@ -79,9 +79,10 @@ fn settle_processes(app: &mut App, area: Rect) {
     let gone = |app: &App| {
         let model = app.model();
         app.processes.selected.is_some_and(|key| {
-            model.processes.by_key(&key).is_none_or(|p| {
-                model.listing.filter().is_some() && model.processes.matched(p) == 0
-            })
+            model
+                .processes
+                .by_key(&key)
+                .is_none_or(|p| model.listing.filter().is_some() && model.processes.matched(p) == 0)
         })
     };
     if gone(app) {

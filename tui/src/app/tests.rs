@@ -23,11 +23,7 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
     };
     let settings = Settings {
         model: Options::default(),
-        look: Look {
-            theme: crate::view::theme::Name::Dark,
-            colors: crate::view::theme::Colors::True,
-            ascii: false,
-        },
+        look: Look { theme: crate::view::theme::Name::Dark, colors: crate::view::theme::Colors::True, ascii: false },
         live: true,
         time_zone: jiff::tz::TimeZone::UTC,
         parse: crate::filter::Filter::parse,
@@ -47,21 +43,23 @@ pub(crate) fn batch(records: &[RecordBuilder]) -> Msg {
 }
 
 pub(crate) fn press(app: &mut App, keys: &str) -> Vec<Effect> {
-    keys.split(' ').flat_map(|key| {
-        let (code, modifiers) = match key {
-            "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
-            "Enter" => (KeyCode::Enter, KeyModifiers::NONE),
-            "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
-            "Tab" => (KeyCode::Tab, KeyModifiers::NONE),
-            "Up" => (KeyCode::Up, KeyModifiers::NONE),
-            "Down" => (KeyCode::Down, KeyModifiers::NONE),
-            "F10" => (KeyCode::F(10), KeyModifiers::NONE),
-            "Ctrl-c" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
-            "Ctrl-r" => (KeyCode::Char('r'), KeyModifiers::CONTROL),
-            _ => (KeyCode::Char(key.chars().next().unwrap()), KeyModifiers::NONE),
-        };
-        update(app, Msg::Key(KeyEvent::new(code, modifiers))).effects
-    }).collect()
+    keys.split(' ')
+        .flat_map(|key| {
+            let (code, modifiers) = match key {
+                "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
+                "Enter" => (KeyCode::Enter, KeyModifiers::NONE),
+                "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
+                "Tab" => (KeyCode::Tab, KeyModifiers::NONE),
+                "Up" => (KeyCode::Up, KeyModifiers::NONE),
+                "Down" => (KeyCode::Down, KeyModifiers::NONE),
+                "F10" => (KeyCode::F(10), KeyModifiers::NONE),
+                "Ctrl-c" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
+                "Ctrl-r" => (KeyCode::Char('r'), KeyModifiers::CONTROL),
+                _ => (KeyCode::Char(key.chars().next().unwrap()), KeyModifiers::NONE),
+            };
+            update(app, Msg::Key(KeyEvent::new(code, modifiers))).effects
+        })
+        .collect()
 }
 
 pub(crate) fn type_in(app: &mut App, text: &str) {
@@ -77,7 +75,10 @@ fn opens(n: usize) -> Msg {
 fn screen(app: &App) -> String {
     let mut buf = Buffer::empty(Rect::new(0, 0, app.size.0, app.size.1));
     crate::view::draw(app, &mut buf);
-    buf.content().chunks(app.size.0.max(1).into()).map(|row| row.iter().map(|c| c.symbol()).collect::<String>() + "\n").collect()
+    buf.content()
+        .chunks(app.size.0.max(1).into())
+        .map(|row| row.iter().map(|c| c.symbol()).collect::<String>() + "\n")
+        .collect()
 }
 
 #[test]
@@ -116,7 +117,10 @@ fn the_list_follows_until_one_looks_up_and_then_stays_on_its_row() {
 #[test]
 fn the_row_stays_even_while_older_ones_are_let_go() {
     let mut app = app(100, 30);
-    app.live = Model::new(Options { history: crate::model::history::Limits { events: 200, bytes: 1 << 20 }, ..Options::default() });
+    app.live = Model::new(Options {
+        history: crate::model::history::Limits { events: 200, bytes: 1 << 20 },
+        ..Options::default()
+    });
     update(&mut app, opens(200));
     press(&mut app, "Tab Up Up");
     let row = app.opens.cursor.unwrap() - app.opens.offset;
@@ -251,7 +255,12 @@ fn a_click_on_a_head_sorts_and_a_second_one_turns_it_round() {
     let mut app = app(100, 30);
     let head = layout::regions(&app).unwrap().processes.head;
     let click = |app: &mut App, x, y| {
-        let mouse = MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column: x, row: y, modifiers: KeyModifiers::NONE };
+        let mouse = MouseEvent {
+            kind: MouseEventKind::Down(MouseButton::Left),
+            column: x,
+            row: y,
+            modifiers: KeyModifiers::NONE,
+        };
         update(app, Msg::Mouse(mouse));
     };
     click(&mut app, head.x + 5, head.y);
@@ -289,7 +298,14 @@ fn anything() -> impl Strategy<Value = Msg> {
     let typed = any::<char>().prop_map(|c| Msg::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
     let enter = Just(Msg::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
     let size = (0u16..300, 0u16..100).prop_map(|(w, h)| Msg::Resize(w, h));
-    let record = (1u32..20, proptest::collection::vec(any::<u8>(), 0..300), any::<[u8; 16]>(), -200i32..200, any::<u16>(), any::<u64>());
+    let record = (
+        1u32..20,
+        proptest::collection::vec(any::<u8>(), 0..300),
+        any::<[u8; 16]>(),
+        -200i32..200,
+        any::<u16>(),
+        any::<u64>(),
+    );
     let opens = proptest::collection::vec(record, 0..50).prop_map(|records| {
         let build = |(pid, name, comm, ret, marks, start)| {
             let mut record = RecordBuilder::new(pid, "", name);
@@ -307,7 +323,12 @@ fn anything() -> impl Strategy<Value = Msg> {
         let mut counts: probe_common::ProcessCounts = bytemuck::Zeroable::zeroed();
         (counts.opens, counts.failed, counts.exited) = (opens >> 20, failed >> 21, (failed & 1) as u32);
         let key = ProcessKey { start_ns: 1, tgid: (opens % 20) as u32, reserved: 0 };
-        Msg::Input(Input::Counters(Box::new(Counters { at_ns, totals, processes: vec![(key, counts)], ..Counters::default() })))
+        Msg::Input(Input::Counters(Box::new(Counters {
+            at_ns,
+            totals,
+            processes: vec![(key, counts)],
+            ..Counters::default()
+        })))
     });
     let mouse = (0u16..300, 0u16..100, 0u8..4).prop_map(|(column, row, kind)| {
         let kind = match kind {

@@ -42,10 +42,16 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
             }
         }
         Msg::Looked(key, family, cgroup) => {
-            if let Some(Page::Process(page)) = app.page.as_mut().filter(|p| matches!(p, Page::Process(p) if p.key == key)) {
+            if let Some(Page::Process(page)) =
+                app.page.as_mut().filter(|p| matches!(p, Page::Process(p) if p.key == key))
+            {
                 out.changed = true;
                 (page.family, page.cgroup) = (family, cgroup);
             }
+        }
+        Msg::Position(position) => {
+            out.changed = app.position != Some(position);
+            app.position = Some(position);
         }
         Msg::Own(own) => app.own = own,
         Msg::Users(names) => {

@@ -65,7 +65,8 @@ pub fn missing(failures: &Failures, files: &Files, k: usize) -> (Vec<Missing>, u
     rows.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)).then(a.errno.cmp(&b.errno)));
     rows.truncate(k);
     // The path by which each name was opened last, and when.
-    let mut wanted: FxHashMap<Box<[u8]>, (u64, &[u8])> = rows.iter().map(|row| (row.name.clone(), (0, &[][..]))).collect();
+    let mut wanted: FxHashMap<Box<[u8]>, (u64, &[u8])> =
+        rows.iter().map(|row| (row.name.clone(), (0, &[][..]))).collect();
     for (path, counted) in files.table().iter().filter(|(_, c)| c.count > c.with.failed) {
         if let Some(best) = wanted.get_mut(name_of(path)).filter(|(last, _)| *last <= counted.with.last_ns) {
             *best = (counted.with.last_ns, path);

@@ -192,7 +192,8 @@ impl Model {
             return;
         };
         // The first few come early: nobody likes to look at an empty screen for a second.
-        let interval = if self.samples < 4 { self.options.interval_ns.min(250_000_000) } else { self.options.interval_ns };
+        let interval =
+            if self.samples < 4 { self.options.interval_ns.min(250_000_000) } else { self.options.interval_ns };
         let passed = now_ns.saturating_sub(last);
         if passed < interval || passed == 0 {
             return;

@@ -248,9 +248,7 @@ impl Processes {
         let index = match self.last {
             // Opens come in runs of the same process.
             Some((last, index)) if last == key => index,
-            _ => self.find_or_insert(key, || {
-                Process::new(key, header.comm, header.uid, header.ppid, header.start_ns)
-            }),
+            _ => self.find_or_insert(key, || Process::new(key, header.comm, header.uid, header.ppid, header.start_ns)),
         };
         self.last = Some((key, index));
         let Some(process) = self.slab.get_mut(index as usize).and_then(Option::as_mut) else { return index };

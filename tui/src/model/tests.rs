@@ -73,8 +73,7 @@ fn the_process_table_is_bounded_and_its_total_stays_exact() {
 
 #[test]
 fn the_last_path_of_a_process_outlives_its_record() {
-    let mut model =
-        Model::new(Options { history: Limits { events: 2, bytes: 1 << 20 }, ..Options::default() });
+    let mut model = Model::new(Options { history: Limits { events: 2, bytes: 1 << 20 }, ..Options::default() });
     model.batch(&batch(&[RecordBuilder::new(7, "sh", "old").dir("/home/u")]));
     model.batch(&batch(&[RecordBuilder::new(8, "x", "/b"), RecordBuilder::new(8, "x", "/c")]));
     let process = model.processes.by_key(&key(7)).unwrap();

@@ -36,7 +36,9 @@ fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
 mod tests {
     #[test]
     fn the_test_vectors_of_rfc_4648_hold() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
             let mut out = Vec::new();
             super::base64(&mut out, plain.as_bytes());
             assert_eq!(out, coded.as_bytes());

@@ -16,12 +16,13 @@ use super::tail::{self, Tail};
 use super::terminal::{self, Output, Screen, Taken};
 use super::{Capture, Origin, Plan, signals, user};
 use crate::app::{App, Effect, Look, Msg, Outcome, Own, Settings, update};
-use crate::cli::{CaptureArgs, DisplayArgs};
+use crate::cli::{CaptureArgs, DisplayArgs, LookArgs};
 use crate::error::Error;
 use crate::model;
 use crate::session::Session;
 use crate::source::Input;
 use crate::source::replay::Pace;
+use crate::source::replay::{Control, Position};
 use crate::view::{self, theme};
 
 /// Least time between two frames: 20 a second.
@@ -51,6 +52,16 @@ pub trait Inputs {
     fn next(&mut self) -> impl Future<Output = Input>;
     /// Asks for the end: what is still under way comes, then [`Input::End`].
     fn stop(&mut self);
+    /// Whether something else than the person at the keys asked for the end.
+    fn asked(&self) -> bool {
+        false
+    }
+    /// Tells a replay something.
+    fn control(&self, _: Control) {}
+    /// Where a replay is.
+    fn position(&self) -> Option<Position> {
+        None
+    }
     /// What time it is where the inputs come from, boot clock, ns: a recording's own time, in a replay.
     fn now_ns(&self) -> u64 {
         boot_ns()
@@ -66,6 +77,23 @@ impl Inputs for Capture {
         self.origin.stop();
     }
 
+    fn asked(&self) -> bool {
+        self.asked
+    }
+
+    fn control(&self, control: Control) {
+        if let Origin::Replay(replay) = &self.origin {
+            replay.control(control);
+        }
+    }
+
+    fn position(&self) -> Option<Position> {
+        match &self.origin {
+            Origin::Live(_) => None,
+            Origin::Replay(replay) => Some(*replay.position().borrow()),
+        }
+    }
+
     fn now_ns(&self) -> u64 {
         match &self.origin {
             Origin::Live(_) => boot_ns(),
@@ -78,7 +106,12 @@ impl Inputs for Capture {
 ///
 /// # Errors
 /// Whatever keeps it from starting, and a terminal that cannot be written to.
-pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
+pub fn dashboard(
+    look: &LookArgs,
+    display: &DisplayArgs,
+    args: &CaptureArgs,
+    typed: &[OsString],
+) -> Result<ExitCode, Error> {
     let filter = super::trace::filter(display.filter.as_deref())?;
     // The command must neither draw over the screen nor take its keys.
     let (output, streams) = match args.cmd.as_slice() {
@@ -97,20 +130,20 @@ pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) 
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
     let var = |name| std::env::var(name).ok();
-    let colors = theme::Colors::from_env(
-        var("NO_COLOR").as_deref(),
-        var("COLORTERM").as_deref(),
-        var("TERM").as_deref(),
-    );
+    let colors = if look.no_color {
+        theme::Colors::None
+    } else {
+        theme::Colors::from_env(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref())
+    };
     let settings = Settings {
         model: model::Options::default(),
-        look: Look { theme: theme::Name::Dark, colors, ascii: false },
+        look: Look { theme: look.theme, colors, ascii: look.ascii },
         live: args.recording.read.is_none(),
         time_zone: jiff::tz::TimeZone::system(),
         parse: crate::filter::Filter::parse,
         filter,
     };
-    let options = DashboardOptions { settings, mouse: true, quit_at_end: args.recording.read.is_none() };
+    let options = DashboardOptions { settings, mouse: !look.no_mouse, quit_at_end: args.recording.read.is_none() };
     let handle = capture.runtime.handle().clone();
     let session = capture.session.clone();
     let account = handle.block_on(run(session, &mut capture, options))?;
@@ -127,9 +160,7 @@ pub fn dashboard(display: &DisplayArgs, args: &CaptureArgs, typed: &[OsString]) 
 /// When there is no terminal, or it cannot be written to.
 pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardOptions) -> Result<Account, Error> {
     let no_terminal = |error: io::Error| {
-        Error::failed(format!(
-            "the dashboard needs a terminal ({error}); `opentop trace` writes lines to anything"
-        ))
+        Error::failed(format!("the dashboard needs a terminal ({error}); `opentop trace` writes lines to anything"))
     };
     let taken = Taken::new(options.mouse).map_err(no_terminal)?;
     let mut keys = keyboard::start().map_err(|e| Error::failed(format!("cannot start the reader of keys: {e}")))?;
@@ -145,6 +176,7 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
     let mut changed = true;
+    let mut closed = false;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
     update(&mut app, Msg::Tick(inputs.now_ns()));
@@ -161,12 +193,13 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
                     changed |= update(&mut app, Msg::Resize(columns, rows)).changed;
                 }
                 Effect::Repaint => screen.repaint(),
+                Effect::Control(control) => inputs.control(control),
                 Effect::Copy(text) => super::clipboard::copy(&text),
                 Effect::Look(key) => super::look::look(key, looked_to.clone()),
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
             }
         }
-        if app.live.ended && options.quit_at_end {
+        if inputs.asked() || (app.live.ended && options.quit_at_end) {
             break;
         }
         // A new filter is worked off in pieces, between which keys are looked at.
@@ -193,9 +226,16 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
             },
             Some((key, family, cgroup)) = looked.recv() => update(&mut app, Msg::Looked(key, family, cgroup)),
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
-            came = inputs.next(), if !app.live.ended => update(&mut app, Msg::Input(came)),
+            came = inputs.next(), if !closed => {
+                // A replay has more to come when it is taken back; a second end is the last one.
+                closed = app.live.ended && matches!(came, Input::End);
+                update(&mut app, Msg::Input(came))
+            }
             _ = tick.tick() => {
                 update(&mut app, Msg::Own(own()));
+                if let Some(position) = inputs.position() {
+                    changed |= update(&mut app, Msg::Position(position)).changed;
+                }
                 update(&mut app, Msg::Tick(inputs.now_ns()))
             }
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),
@@ -205,12 +245,7 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
     drain(&mut app, inputs).await;
     drop(taken);
     let model = &app.live;
-    Ok(Account {
-        totals: model.totals,
-        shown: model.shown,
-        filtered: model.filtered,
-        undecodable: model.undecodable,
-    })
+    Ok(Account { totals: model.totals, shown: model.shown, filtered: model.filtered, undecodable: model.undecodable })
 }
 
 fn draw<W: Write>(screen: &mut Screen<W>, app: &App) -> Result<(), Error> {

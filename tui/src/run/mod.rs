@@ -86,6 +86,8 @@ struct Capture {
     status: Option<u8>,
     /// The file of `--probe-log`.
     log: Option<ProbeLog>,
+    /// Whether a signal or `--duration` asked for the end.
+    asked: bool,
 }
 
 /// What is known before a capture starts.
@@ -140,7 +142,18 @@ impl Capture {
         if let Some(duration) = args.duration {
             runtime.spawn(end_after(duration, tell));
         }
-        Ok(Self { runtime, session, origin: Origin::Live(live), recorder, inputs, ends, command, status: None, log })
+        Ok(Self {
+            runtime,
+            session,
+            origin: Origin::Live(live),
+            recorder,
+            inputs,
+            ends,
+            command,
+            status: None,
+            log,
+            asked: false,
+        })
     }
 
     /// Opens a recording: a session like one of the probe, without the probe.
@@ -153,7 +166,18 @@ impl Capture {
         let runtime = runtime()?;
         let (replay, inputs) = replay::start(reader, QUEUE, pace)?;
         let origin = Origin::Replay(Box::new(replay));
-        Ok(Self { runtime, session, origin, recorder: None, inputs, ends, command: None, status: None, log: None })
+        Ok(Self {
+            runtime,
+            session,
+            origin,
+            recorder: None,
+            inputs,
+            ends,
+            command: None,
+            status: None,
+            log: None,
+            asked: false,
+        })
     }
 
     /// Says how the probe is attached where that is not the best there is: what a front end without a screen of its own
@@ -215,7 +239,10 @@ impl Capture {
                 self.status = Some(command.reap());
                 self.origin.stop();
             }
-            (End::Signal { .. } | End::Command | End::Time, _) => self.origin.stop(),
+            (End::Signal { .. } | End::Command | End::Time, _) => {
+                self.asked = true;
+                self.origin.stop();
+            }
         }
     }
 

@@ -35,7 +35,13 @@ impl<W: Write> Screen<W> {
     /// A screen of so many columns and rows, whose first frame erases what is there.
     pub fn new(to: W, columns: u16, rows: u16) -> Self {
         let area = Rect::new(0, 0, columns, rows);
-        Self { to, shown: Buffer::empty(area), next: Buffer::empty(area), out: Vec::with_capacity(16 * 1024), erase: true }
+        Self {
+            to,
+            shown: Buffer::empty(area),
+            next: Buffer::empty(area),
+            out: Vec::with_capacity(16 * 1024),
+            erase: true,
+        }
     }
 
     /// Another size: the next frame is drawn anew.
@@ -275,11 +281,13 @@ mod tests {
     fn a_frame_is_one_write_and_a_frame_without_change_is_none() {
         let mut screen = Screen::new(Writes::default(), 80, 24);
         for text in ["one", "two", "two", "three"] {
-            screen.frame(|buf| {
-                for y in 0..24 {
-                    buf.set_string(0, y, text, Style::new().fg(Color::Rgb(1, 2, 3)));
-                }
-            }).unwrap();
+            screen
+                .frame(|buf| {
+                    for y in 0..24 {
+                        buf.set_string(0, y, text, Style::new().fg(Color::Rgb(1, 2, 3)));
+                    }
+                })
+                .unwrap();
         }
         let writes = &screen.writer().0;
         assert_eq!(writes.len(), 3);
@@ -294,9 +302,11 @@ mod tests {
         let mut terminal = avt::Terminal::new(40, 4).unwrap();
         for (x, text) in [(0, "plain"), (3, "日本語 wide 🎉 ok"), (1, "│ … ▃▅ größe"), (20, "")] {
             screen.writer().clear();
-            screen.frame(|buf| {
-                buf.set_string(x, 1, text, Style::new().fg(Color::Red).add_modifier(Modifier::BOLD));
-            }).unwrap();
+            screen
+                .frame(|buf| {
+                    buf.set_string(x, 1, text, Style::new().fg(Color::Red).add_modifier(Modifier::BOLD));
+                })
+                .unwrap();
             terminal.feed(String::from_utf8(screen.writer().clone()).unwrap().as_str());
             let line = terminal.screen().visible_lines().nth(1).map(|line| line.text()).unwrap();
             assert_eq!(line.trim_end(), format!("{}{text}", " ".repeat(x.into())).trim_end());
@@ -306,9 +316,11 @@ mod tests {
     #[test]
     fn reset_colours_write_no_colour() {
         let mut screen = Screen::new(Vec::new(), 10, 1);
-        screen.frame(|buf| {
-            buf.set_string(0, 0, "ab", Style::new().add_modifier(Modifier::REVERSED));
-        }).unwrap();
+        screen
+            .frame(|buf| {
+                buf.set_string(0, 0, "ab", Style::new().add_modifier(Modifier::REVERSED));
+            })
+            .unwrap();
         let written = String::from_utf8(screen.writer().clone()).unwrap();
         assert!(written.contains("\x1b[0;7mab"), "{written:?}");
         assert!(!written.contains("[3") && !written.contains(";3"), "{written:?}");

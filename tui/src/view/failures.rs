@@ -77,7 +77,12 @@ fn places(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     };
     let name = format!(" {} tried for ", text::thousands(missing.tried as u64));
     let what = format!("{} ", text::cut_end(&escaped(&missing.name), usize::from(area.outer.width / 2)));
-    frame::titles(buf, area.outer, &[(&name, theme.text()), (&what, theme.accent())], &[(" Enter shows the opens ", theme.dim())]);
+    frame::titles(
+        buf,
+        area.outer,
+        &[(&name, theme.text()), (&what, theme.accent())],
+        &[(" Enter shows the opens ", theme.dim())],
+    );
     put_right(buf, area.head.x, area.head.y, 9, "FAILED", theme.head());
     put(buf, area.head.x + 10, area.head.y, 10, "PATH", theme.head());
     let mut rows = area.rows.y..area.rows.bottom();

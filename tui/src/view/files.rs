@@ -37,7 +37,14 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         }
     }
     if list.rows.is_empty() && at.rows.height > 0 {
-        put_cut(buf, at.rows.x + 1, at.rows.y, at.rows.width.saturating_sub(1), "no file has been opened yet", theme.dim());
+        put_cut(
+            buf,
+            at.rows.x + 1,
+            at.rows.y,
+            at.rows.width.saturating_sub(1),
+            "no file has been opened yet",
+            theme.dim(),
+        );
     }
     frame::thumb(buf, at.rows, list.offset, list.rows.len(), theme, look.ascii);
 }
@@ -77,7 +84,13 @@ fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) 
     let y = area.y;
     let all = file.failed >= file.opens;
     put_right(buf, area.x, y, 9, &text::count(file.opens), theme.name());
-    let style = if file.failed == 0 { theme.dim() } else if all { theme.bad() } else { theme.warn() };
+    let style = if file.failed == 0 {
+        theme.dim()
+    } else if all {
+        theme.bad()
+    } else {
+        theme.warn()
+    };
     put_right(buf, area.x + 10, y, 8, &text::count(file.failed), style);
     let time = text::time(&app.session, &app.settings.time_zone, file.last_ns);
     put(buf, area.x + 20, y, 12, &time, theme.dim());
@@ -86,7 +99,15 @@ fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) 
     let x = area.x + 34 + who;
     let path = escaped(&file.path);
     let path = if path.is_empty() { "\"\"".to_owned() } else { path };
-    put_path(buf, x, y, area.right().saturating_sub(x), &path, theme.dim(), if all { theme.bad() } else { theme.text() });
+    put_path(
+        buf,
+        x,
+        y,
+        area.right().saturating_sub(x),
+        &path,
+        theme.dim(),
+        if all { theme.bad() } else { theme.text() },
+    );
 }
 
 /// The names of a few processes.
@@ -100,10 +121,8 @@ pub(super) fn by(app: &App, who: &Few) -> String {
             None => names.push((name, 1)),
         }
     }
-    let names: Vec<String> = names
-        .into_iter()
-        .map(|(name, count)| if count > 1 { format!("{name} ×{count}") } else { name })
-        .collect();
+    let names: Vec<String> =
+        names.into_iter().map(|(name, count)| if count > 1 { format!("{name} ×{count}") } else { name }).collect();
     let mut out = names.join(", ");
     if who.more() {
         out.push_str(" +…");

@@ -17,21 +17,13 @@ struct Lines {
     thumb: &'static str,
 }
 
-const ROUNDED: Lines = Lines {
-    horizontal: "─",
-    vertical: "│",
-    corners: ["╭", "╮", "╰", "╯"],
-    tees: ["├", "┤", "┬", "┴"],
-    thumb: "┃",
-};
+const ROUNDED: Lines =
+    Lines {
+        horizontal: "─", vertical: "│", corners: ["╭", "╮", "╰", "╯"], tees: ["├", "┤", "┬", "┴"], thumb: "┃"
+    };
 
-const ASCII: Lines = Lines {
-    horizontal: "-",
-    vertical: "|",
-    corners: ["+", "+", "+", "+"],
-    tees: ["+", "+", "+", "+"],
-    thumb: "#",
-};
+const ASCII: Lines =
+    Lines { horizontal: "-", vertical: "|", corners: ["+", "+", "+", "+"], tees: ["+", "+", "+", "+"], thumb: "#" };
 
 fn lines(ascii: bool) -> &'static Lines {
     if ascii { &ASCII } else { &ROUNDED }

@@ -89,16 +89,39 @@ fn line(groups: &[Vec<Piece>], app: &App, theme: &Theme, (bars, separator): (usi
 
 fn from(app: &App, theme: &Theme, full: bool) -> Vec<Piece> {
     let kernel = escaped(app.session.kernel.as_bytes());
-    let kernel = if full { text::cut_end(&kernel, 24) } else { kernel.split('-').next().unwrap_or_default().to_owned() };
+    let kernel =
+        if full { text::cut_end(&kernel, 24) } else { kernel.split('-').next().unwrap_or_default().to_owned() };
     vec![(format!("{} ", app.session.attach), theme.text()), (text::cut_end(&kernel, 24), theme.dim())]
 }
 
 fn state(app: &App, theme: &Theme) -> Vec<Piece> {
     let ascii = app.settings.look.ascii;
     let elapsed = (text::clock(app.elapsed_s()), theme.text());
+    if let Some(at) = app.position {
+        let mark = match (at.ended, at.playing, ascii) {
+            (true, _, false) => ("■ ended ", theme.dim()),
+            (true, _, true) => ("* ended ", theme.dim()),
+            (_, true, false) => ("▶ replay ", theme.good()),
+            (_, true, true) => ("> replay ", theme.good()),
+            (_, false, false) => ("❚❚ replay ", theme.warn()),
+            (_, false, true) => ("|| replay ", theme.warn()),
+        };
+        let clock = |ns: u64| text::clock(ns.saturating_sub(at.start_ns) / 1_000_000_000);
+        let mut pieces = vec![(mark.0.to_owned(), mark.1), (clock(at.at_ns), theme.text())];
+        if let Some(end) = at.end_ns {
+            pieces.push((format!("/{}", clock(end)), theme.dim()));
+        }
+        if (at.speed - 1.0).abs() > 0.01 {
+            pieces.push((format!(" {}{:.1}", if ascii { "x" } else { "×" }, at.speed), theme.accent()));
+        }
+        return pieces;
+    }
     match (app.meanwhile(), app.live.ended) {
         (Some(meanwhile), _) => vec![
-            (if ascii { "|| paused ".to_owned() } else { "❚❚ paused ".to_owned() }, theme.warn().add_modifier(Modifier::BOLD)),
+            (
+                if ascii { "|| paused ".to_owned() } else { "❚❚ paused ".to_owned() },
+                theme.warn().add_modifier(Modifier::BOLD),
+            ),
             (format!("+{}", text::short(meanwhile as f64)), theme.text()),
         ],
         (None, true) => vec![(if ascii { "* ended ".to_owned() } else { "■ ended ".to_owned() }, theme.dim()), elapsed],
@@ -127,13 +150,20 @@ fn rate(app: &App, theme: &Theme, bars: usize) -> Vec<Piece> {
 fn failed(app: &App, theme: &Theme) -> Vec<Piece> {
     let model = app.model();
     let share = if model.opens() == 0 { 0.0 } else { model.failed() as f64 / model.opens() as f64 };
-    let style = if share > 0.5 { theme.bad() } else if share > 0.0 { theme.warn() } else { theme.text() };
+    let style = if share > 0.5 {
+        theme.bad()
+    } else if share > 0.0 {
+        theme.warn()
+    } else {
+        theme.text()
+    };
     vec![(format!("{:>4}%", text::percent(share)), style), (" failed".to_owned(), theme.dim())]
 }
 
 fn lost(app: &App, theme: &Theme) -> Vec<Piece> {
     // Losses are never frozen: what is being missed now is what matters.
     let lost = app.live.lost();
-    let (number, word) = if lost == 0 { (theme.text(), theme.dim()) } else { (theme.bad().add_modifier(Modifier::BOLD), theme.bad()) };
+    let (number, word) =
+        if lost == 0 { (theme.text(), theme.dim()) } else { (theme.bad().add_modifier(Modifier::BOLD), theme.bad()) };
     vec![(text::count(lost), number), (" lost".to_owned(), word)]
 }

@@ -17,7 +17,12 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let lost = app.live.lost();
     let verdict = if lost == 0 { (" nothing is lost ", theme.good()) } else { (" opens are being lost ", theme.bad()) };
     frame::titles(buf, at.outer, &[(" Health ", theme.accent())], &[verdict]);
-    let inner = Rect { x: at.outer.x + 2, y: at.outer.y + 1, width: at.outer.width.saturating_sub(4), height: at.outer.height.saturating_sub(2) };
+    let inner = Rect {
+        x: at.outer.x + 2,
+        y: at.outer.y + 1,
+        width: at.outer.width.saturating_sub(4),
+        height: at.outer.height.saturating_sub(2),
+    };
     let scroll = usize::from(app.scroll);
     if inner.width >= 110 {
         let half = Rect { width: inner.width / 2 - 1, ..inner };
@@ -68,10 +73,7 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
 }
 
 fn sum<'a>(theme: &Theme, count: u64, what: &'a str) -> Line<'a> {
-    Line::from(vec![
-        Span::styled(format!("{:>13}  ", thousands(count)), theme.name()),
-        Span::styled(what, theme.dim()),
-    ])
+    Line::from(vec![Span::styled(format!("{:>13}  ", thousands(count)), theme.name()), Span::styled(what, theme.dim())])
 }
 
 fn loss<'a>(theme: &Theme, count: u64, what: &'a str, bad: bool) -> Line<'a> {
@@ -92,9 +94,16 @@ fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
         lines::pair(theme, "attached", session.attach.to_string(), theme.name()),
         lines::pair(theme, "kernel", escaped(session.kernel.as_bytes()), theme.text()),
         lines::pair(theme, "host", escaped(session.hostname.as_bytes()), theme.text()),
-        lines::pair(theme, "capture", text::cut_end(&escaped(session.capture.as_bytes()), columns.saturating_sub(13)), theme.text()),
+        lines::pair(
+            theme,
+            "capture",
+            text::cut_end(&escaped(session.capture.as_bytes()), columns.saturating_sub(13)),
+            theme.text(),
+        ),
     ];
-    for (row, words) in lines::wrap(&escaped(session.reason.as_bytes()), columns.saturating_sub(13)).into_iter().enumerate() {
+    for (row, words) in
+        lines::wrap(&escaped(session.reason.as_bytes()), columns.saturating_sub(13)).into_iter().enumerate()
+    {
         out.push(lines::pair(theme, if row == 0 { "because" } else { "" }, words, theme.dim()));
     }
     out.push(Line::default());

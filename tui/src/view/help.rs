@@ -27,16 +27,21 @@ pub(super) fn draw(app: &App, offset: u16, theme: &Theme, body: Rect, buf: &mut 
     let width = body.width.saturating_sub(4).min(92);
     let all = lines(theme);
     let height = body.height.min(u16::try_from(all.len()).unwrap_or(u16::MAX).saturating_add(2));
-    let area = Rect {
-        x: body.x + (body.width - width) / 2,
-        y: body.y + (body.height - height) / 2,
-        width,
-        height,
-    };
+    let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
     Clear.render(area, buf);
     frame::around(buf, area, theme.accent(), app.settings.look.ascii);
-    frame::titles(buf, area, &[(" opentop: who opens what ", theme.accent())], &[(concat!(" ", env!("CARGO_PKG_VERSION"), " "), theme.dim())]);
-    let rows = Rect { x: area.x + 2, y: area.y + 1, width: area.width.saturating_sub(4), height: area.height.saturating_sub(2) };
+    frame::titles(
+        buf,
+        area,
+        &[(" opentop: who opens what ", theme.accent())],
+        &[(concat!(" ", env!("CARGO_PKG_VERSION"), " "), theme.dim())],
+    );
+    let rows = Rect {
+        x: area.x + 2,
+        y: area.y + 1,
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(2),
+    };
     let offset = usize::from(offset).min(all.len().saturating_sub(usize::from(rows.height)));
     for (y, (key, help, style)) in (rows.y..rows.bottom()).zip(all.iter().skip(offset)) {
         put_cut(buf, rows.x, y, 20, key, *style);
@@ -44,7 +49,14 @@ pub(super) fn draw(app: &App, offset: u16, theme: &Theme, body: Rect, buf: &mut 
     }
     let seen = Rect { width: area.width.saturating_sub(2), x: area.x, ..rows };
     frame::thumb(buf, seen, offset, all.len(), theme, app.settings.look.ascii);
-    put(buf, area.x + 2, area.bottom().saturating_sub(1), area.width.saturating_sub(4), " any key goes back ", theme.dim());
+    put(
+        buf,
+        area.x + 2,
+        area.bottom().saturating_sub(1),
+        area.width.saturating_sub(4),
+        " any key goes back ",
+        theme.dim(),
+    );
 }
 
 fn lines(theme: &Theme) -> Vec<(String, String, Style)> {

@@ -20,7 +20,12 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         &[(" Latency ", theme.accent())],
         &[(" counted in the kernel: exact, whatever was lost ", theme.dim())],
     );
-    let inner = Rect { x: at.outer.x + 2, y: at.outer.y + 1, width: at.outer.width.saturating_sub(4), height: at.outer.height.saturating_sub(2) };
+    let inner = Rect {
+        x: at.outer.x + 2,
+        y: at.outer.y + 1,
+        width: at.outer.width.saturating_sub(4),
+        height: at.outer.height.saturating_sub(2),
+    };
     let model = app.model();
     let totals = &model.totals;
     let half = Rect { width: inner.width / 2 - 1, ..inner };
@@ -28,7 +33,12 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let columns = usize::from(if wide { half.width } else { inner.width });
     let mut left = vec![
         lines::head(theme, "All processes", &format!("{} opens", super::text::thousands(totals.opens))),
-        lines::percentiles(theme, &totals.histogram, totals.latency_max_ns, totals.latency_ns.checked_div(totals.opens).unwrap_or(0)),
+        lines::percentiles(
+            theme,
+            &totals.histogram,
+            totals.latency_max_ns,
+            totals.latency_ns.checked_div(totals.opens).unwrap_or(0),
+        ),
         Line::default(),
     ];
     left.extend(lines::histogram(theme, &totals.histogram, columns, ascii));
@@ -37,7 +47,11 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     if let Some(process) = selected {
         let buckets = process.latency.buckets();
         let name = format!("{} {}", process.key.tgid, escaped(process.name()));
-        right.push(lines::head(theme, &name, &format!("{} opens · selected in view 1", super::text::thousands(process.opens()))));
+        right.push(lines::head(
+            theme,
+            &name,
+            &format!("{} opens · selected in view 1", super::text::thousands(process.opens())),
+        ));
         let mean = process.latency_ns.checked_div(process.opens()).unwrap_or(0);
         right.push(lines::percentiles(theme, &buckets, process.latency_max_ns, mean));
         right.push(Line::default());

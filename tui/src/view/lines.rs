@@ -45,7 +45,12 @@ pub(super) fn bar(share: f64, columns: usize, ascii: bool) -> String {
 }
 
 /// A histogram of durations, a line for each bucket from the first used to the last.
-pub(super) fn histogram<'a>(theme: &Theme, buckets: &[u64; HISTOGRAM_BUCKETS], columns: usize, ascii: bool) -> Vec<Line<'a>> {
+pub(super) fn histogram<'a>(
+    theme: &Theme,
+    buckets: &[u64; HISTOGRAM_BUCKETS],
+    columns: usize,
+    ascii: bool,
+) -> Vec<Line<'a>> {
     let all: u64 = buckets.iter().sum();
     let first = buckets.iter().position(|c| *c > 0).unwrap_or(0);
     let last = buckets.iter().rposition(|c| *c > 0).unwrap_or(0);
@@ -76,7 +81,12 @@ pub(super) fn histogram<'a>(theme: &Theme, buckets: &[u64; HISTOGRAM_BUCKETS], c
 }
 
 /// Percentiles in one line.
-pub(super) fn percentiles<'a>(theme: &Theme, buckets: &[u64; HISTOGRAM_BUCKETS], max_ns: u64, mean_ns: u64) -> Line<'a> {
+pub(super) fn percentiles<'a>(
+    theme: &Theme,
+    buckets: &[u64; HISTOGRAM_BUCKETS],
+    max_ns: u64,
+    mean_ns: u64,
+) -> Line<'a> {
     let mut spans = Vec::new();
     for (word, q) in [("p50 ", 0.5), ("p90 ", 0.9), ("p99 ", 0.99)] {
         let value = percentile(buckets, q, max_ns).map_or("-".into(), text::duration);

@@ -14,14 +14,10 @@ use crate::app::menu::Menu;
 #[must_use]
 pub fn area(body: Rect, menu: &Menu) -> Rect {
     let widest = menu.items.iter().map(|item| width(&item.filter)).max().unwrap_or(0) + 28;
-    let columns = u16::try_from(widest).unwrap_or(u16::MAX).clamp(44, body.width.saturating_sub(4).max(44)).min(body.width);
+    let columns =
+        u16::try_from(widest).unwrap_or(u16::MAX).clamp(44, body.width.saturating_sub(4).max(44)).min(body.width);
     let rows = u16::try_from(menu.items.len() + 2).unwrap_or(u16::MAX).min(body.height);
-    Rect {
-        x: body.x + (body.width - columns) / 2,
-        y: body.y + (body.height - rows) / 3,
-        width: columns,
-        height: rows,
-    }
+    Rect { x: body.x + (body.width - columns) / 2, y: body.y + (body.height - rows) / 3, width: columns, height: rows }
 }
 
 /// Draws it.

@@ -11,9 +11,9 @@ mod health;
 mod help;
 mod latency;
 mod lines;
+pub mod menu;
 mod opens;
 mod page;
-pub mod menu;
 pub mod processes;
 mod prompt;
 pub(crate) mod tabs;
@@ -91,11 +91,8 @@ fn to_ascii(buf: &mut Buffer) {
 fn too_small(app: &App, theme: &Theme, buf: &mut Buffer) {
     let area = *buf.area();
     let (width, height) = app.size;
-    let lines = [
-        format!("opentop needs {MIN_WIDTH}×{MIN_HEIGHT}"),
-        format!("this is {width}×{height}"),
-        "q quits".to_owned(),
-    ];
+    let lines =
+        [format!("opentop needs {MIN_WIDTH}×{MIN_HEIGHT}"), format!("this is {width}×{height}"), "q quits".to_owned()];
     let top = area.height.saturating_sub(3) / 2;
     for (y, line) in (top..area.height).zip(&lines) {
         let columns = u16::try_from(text::width(line)).unwrap_or(u16::MAX);

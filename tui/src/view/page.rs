@@ -14,7 +14,12 @@ use crate::event::Event;
 use probe_common::marks;
 
 fn inside(outer: Rect) -> Rect {
-    Rect { x: outer.x + 2, y: outer.y + 1, width: outer.width.saturating_sub(4), height: outer.height.saturating_sub(2) }
+    Rect {
+        x: outer.x + 2,
+        y: outer.y + 1,
+        width: outer.width.saturating_sub(4),
+        height: outer.height.saturating_sub(2),
+    }
 }
 
 /// Draws the page of a process.
@@ -108,7 +113,12 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
     let detail = &page.detail;
     let mut out = Vec::new();
     if let Some(process) = model.processes.by_key(&page.key) {
-        let share = format!("{} of {} opens, {}%", thousands(process.failed()), thousands(process.opens()), text::percent(process.failed_share()));
+        let share = format!(
+            "{} of {} opens, {}%",
+            thousands(process.failed()),
+            thousands(process.opens()),
+            text::percent(process.failed_share())
+        );
         out.push(lines::head(theme, "Failures", &share));
         let mut errnos = process.errnos.clone();
         errnos.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -117,7 +127,10 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
             out.push(Line::from(vec![
                 Span::styled(format!("{:>9} ", text::count(*count)), theme.name()),
                 Span::styled(format!("{:<13}", errno_name(*errno)), theme.warn()),
-                Span::styled(lines::bar(*count as f64 / max as f64, columns.saturating_sub(26).min(24), app.settings.look.ascii), theme.warn()),
+                Span::styled(
+                    lines::bar(*count as f64 / max as f64, columns.saturating_sub(26).min(24), app.settings.look.ascii),
+                    theme.warn(),
+                ),
             ]));
         }
         let named: u64 = errnos.iter().map(|(_, count)| count).sum();
@@ -147,8 +160,12 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
             lines::cut(&flag_names(*flags), columns.saturating_sub(10), theme.text()),
         ]));
     }
-    let routes: Vec<String> = detail.routes.iter().map(|(name, count)| format!("{name} {}", text::count(*count))).collect();
-    out.push(Line::from(vec![Span::styled("      via ", theme.dim()), lines::cut(&routes.join(" · "), columns.saturating_sub(10), theme.text())]));
+    let routes: Vec<String> =
+        detail.routes.iter().map(|(name, count)| format!("{name} {}", text::count(*count))).collect();
+    out.push(Line::from(vec![
+        Span::styled("      via ", theme.dim()),
+        lines::cut(&routes.join(" · "), columns.saturating_sub(10), theme.text()),
+    ]));
     out.push(Line::default());
     out.push(lines::head(theme, "Threads", &kept));
     for (tid, comm, count) in detail.threads.iter().take(8) {
@@ -222,14 +239,27 @@ fn fields<'a>(app: &App, event: &Event<'_>, theme: &Theme, columns: usize) -> Ve
     };
     add(&mut out, "result", &result, if event.failed() { theme.bad() } else { theme.good() });
     let time = text::time(&app.session, &app.settings.time_zone, event.start_ns());
-    let date = jiff::Timestamp::from_nanosecond(app.session.wall_ns(event.start_ns())).map_or_else(|_| time.clone(), |t| format!("{time}  {t}"));
+    let date = jiff::Timestamp::from_nanosecond(app.session.wall_ns(event.start_ns()))
+        .map_or_else(|_| time.clone(), |t| format!("{time}  {t}"));
     add(&mut out, "time", &date, text_style);
-    let took = event.duration_ns().map_or("not known: its start was not seen".to_owned(), |ns| format!("{} ({} ns)", text::duration(ns), thousands(ns)));
+    let took = event.duration_ns().map_or("not known: its start was not seen".to_owned(), |ns| {
+        format!("{} ({} ns)", text::duration(ns), thousands(ns))
+    });
     add(&mut out, "took", &took, text_style);
     out.push(Line::default());
-    add(&mut out, "process", &format!("{} {}", header.tgid, app.comms.get(&header.tgid).cloned().unwrap_or_default()), text_style);
+    add(
+        &mut out,
+        "process",
+        &format!("{} {}", header.tgid, app.comms.get(&header.tgid).cloned().unwrap_or_default()),
+        text_style,
+    );
     add(&mut out, "thread", &format!("{} {}", header.tid, escaped(event.comm())), text_style);
-    add(&mut out, "parent", &format!("{} {}", header.ppid, app.comms.get(&header.ppid).cloned().unwrap_or_default()), text_style);
+    add(
+        &mut out,
+        "parent",
+        &format!("{} {}", header.ppid, app.comms.get(&header.ppid).cloned().unwrap_or_default()),
+        text_style,
+    );
     add(&mut out, "user", &format!("{} ({})", app.user(header.uid), header.uid), text_style);
     add(&mut out, "cgroup id", &header.cgroup_id.to_string(), text_style);
     out.push(Line::default());
@@ -261,7 +291,8 @@ fn fields<'a>(app: &App, event: &Event<'_>, theme: &Theme, columns: usize) -> Ve
     let per_line = if columns >= 64 { 16 } else { 8 };
     for (at, chunk) in event.name().chunks(per_line).enumerate() {
         let hex: Vec<String> = chunk.iter().map(|b| format!("{b:02x}")).collect();
-        let ascii: String = chunk.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect();
+        let ascii: String =
+            chunk.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect();
         out.push(Line::from(vec![
             Span::styled(format!("{:>6x}  ", at * per_line), theme.dim()),
             Span::styled(format!("{:<width$}  ", hex.join(" "), width = per_line * 3), theme.text()),

@@ -4,9 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
+use super::frame;
 use super::text::{self, put, put_cut, put_path, put_right};
 use super::theme::Theme;
-use super::frame;
 use crate::app::layout::ListArea;
 use crate::app::{App, Pane};
 use crate::escape::escaped;
@@ -50,7 +50,9 @@ fn places(app: &App, area: Rect) -> Vec<Place> {
     let mut out = Vec::new();
     for (what, _, width, _, from) in COLUMNS {
         // The column that a filter adds is taken from the room of the others.
-        if area.width < from + if filtered && from > 0 { 8 } else { 0 } || (what == What::Sorted(Column::Matched) && !filtered) {
+        if area.width < from + if filtered && from > 0 { 8 } else { 0 }
+            || (what == What::Sorted(Column::Matched) && !filtered)
+        {
             continue;
         }
         // The last one takes what is left.
@@ -96,7 +98,8 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         }
     }
     if list.total == 0 && at.rows.height > 0 {
-        let words = if app.filter().is_some() { "no process passes the filter" } else { "waiting for the first open…" };
+        let words =
+            if app.filter().is_some() { "no process passes the filter" } else { "waiting for the first open…" };
         put_cut(buf, at.rows.x + 1, at.rows.y, at.rows.width.saturating_sub(1), words, theme.dim());
     }
     frame::thumb(buf, at.rows, list.offset, list.total, theme, app.settings.look.ascii);

@@ -40,14 +40,24 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
     let end = start + u16::try_from(room).unwrap_or(u16::MAX);
     let x = put(buf, start, area.y, end.saturating_sub(start), seen, theme.name());
     let caret = x;
-    let x = put(buf, x, area.y, end.saturating_sub(x).max(1), if here.is_empty() { " " } else { here }, Style::new().add_modifier(Modifier::REVERSED));
+    let x = put(
+        buf,
+        x,
+        area.y,
+        end.saturating_sub(x).max(1),
+        if here.is_empty() { " " } else { here },
+        Style::new().add_modifier(Modifier::REVERSED),
+    );
     put(buf, x, area.y, end.saturating_sub(x), rest, theme.name());
     right(buf, Rect { height: 1, ..area }, &matches);
     match &prompt.error {
         Some((message, at)) => {
             let columns_to = |byte: usize| {
                 let text = prompt.text.get(..byte.min(prompt.text.len())).unwrap_or(&prompt.text);
-                u16::try_from(width(&escaped(text.as_bytes())).saturating_sub(width(before.get(..skip).unwrap_or_default()))).unwrap_or(0)
+                u16::try_from(
+                    width(&escaped(text.as_bytes())).saturating_sub(width(before.get(..skip).unwrap_or_default())),
+                )
+                .unwrap_or(0)
             };
             let from = (start + columns_to(at.start)).min(area.right().saturating_sub(4));
             let to = (start + columns_to(at.end)).clamp(from + 1, area.right().max(from + 1));
@@ -65,7 +75,11 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
             }
         }
         None => {
-            let hint = if prompt.purpose == Purpose::Filter { HINT } else { "name, user, pid or part of a path; n and N go on from there" };
+            let hint = if prompt.purpose == Purpose::Filter {
+                HINT
+            } else {
+                "name, user, pid or part of a path; n and N go on from there"
+            };
             put_cut(buf, start.min(caret), below.y, area.right().saturating_sub(start), hint, theme.dim());
         }
     }

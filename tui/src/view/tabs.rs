@@ -27,7 +27,14 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     for (number, (tab, at)) in (1..).zip(places(area)) {
         let here = tab == app.tab;
         let name = if here { theme.name().add_modifier(Modifier::BOLD | Modifier::UNDERLINED) } else { theme.dim() };
-        let x = put(buf, at.x, at.y, area.right().saturating_sub(at.x), &format!("{number} "), if here { theme.accent() } else { theme.dim() });
+        let x = put(
+            buf,
+            at.x,
+            at.y,
+            area.right().saturating_sub(at.x),
+            &format!("{number} "),
+            if here { theme.accent() } else { theme.dim() },
+        );
         put(buf, x, at.y, area.right().saturating_sub(x), tab.name(), name);
     }
     if !header::fits_here(app, area, theme) {

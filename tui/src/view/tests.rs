@@ -58,7 +58,8 @@ pub(crate) fn busy(columns: u16, rows: u16) -> App {
     for i in 0..60u64 {
         let mut record = opens[i as usize % opens.len()].clone().at(8 * S + i * 12_345_678);
         record.header.duration_ns = 900 + i * i * 911;
-        record.header.flags = if i % 5 == 0 { (libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC).cast_unsigned() } else { 0 };
+        record.header.flags =
+            if i % 5 == 0 { (libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC).cast_unsigned() } else { 0 };
         records.push(record);
     }
     update(&mut app, batch(&records));
@@ -125,7 +126,11 @@ fn the_help_shows_every_key() {
     press(&mut app, "?");
     let picture = picture(&app);
     for binding in crate::app::keys::BINDINGS {
-        assert!(picture.contains(&binding.keys.join(" ")) && picture.contains(binding.help), "{picture}\nlacks {}", binding.help);
+        assert!(
+            picture.contains(&binding.keys.join(" ")) && picture.contains(binding.help),
+            "{picture}\nlacks {}",
+            binding.help
+        );
     }
 }
 

@@ -244,8 +244,14 @@ mod tests {
     fn numbers_are_short_and_never_say_none_for_some() {
         assert_eq!((count(9_999_999), count(12_345_678)), ("9999999".into(), "12.3M".into()));
         assert_eq!((rate(0.0), rate(3.21), rate(12_400.0)), ("0".into(), "3.2".into(), "12.4k".into()));
-        assert_eq!((percent(0.0), percent(0.00001), percent(0.9999), percent(1.0)), ("0".into(), "<0.1".into(), "99.9".into(), "100".into()));
-        assert_eq!((duration(812), duration(1_234), duration(15_000_000)), ("812ns".into(), "1.2µs".into(), "15ms".into()));
+        assert_eq!(
+            (percent(0.0), percent(0.00001), percent(0.9999), percent(1.0)),
+            ("0".into(), "<0.1".into(), "99.9".into(), "100".into())
+        );
+        assert_eq!(
+            (duration(812), duration(1_234), duration(15_000_000)),
+            ("812ns".into(), "1.2µs".into(), "15ms".into())
+        );
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(short(999_960.0), "1.0M");
     }

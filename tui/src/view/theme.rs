@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 /// The themes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
     /// For a dark terminal.
     Dark,
@@ -33,12 +33,6 @@ impl Name {
         }
     }
 
-    /// The theme of a name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|n| n.name() == name)
-    }
-
     /// The one after it.
     #[must_use]
     pub fn next(self) -> Self {
@@ -65,7 +59,10 @@ impl Colors {
     #[must_use]
     pub fn from_env(no_color: Option<&str>, colorterm: Option<&str>, term: Option<&str>) -> Self {
         let term = term.unwrap_or_default();
-        if no_color.is_some_and(|v| !v.is_empty()) || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2")
+        if no_color.is_some_and(|v| !v.is_empty())
+            || term == "dumb"
+            || term.starts_with("vt1")
+            || term.starts_with("vt2")
         {
             Self::None
         } else if matches!(colorterm, Some("truecolor" | "24bit")) || term.contains("direct") {
@@ -262,7 +259,11 @@ impl Theme {
     /// Wrong.
     #[must_use]
     pub fn bad(&self) -> Style {
-        self.fg(self.palette.bad).add_modifier(if self.colors == Colors::None { Modifier::BOLD } else { Modifier::empty() })
+        self.fg(self.palette.bad).add_modifier(if self.colors == Colors::None {
+            Modifier::BOLD
+        } else {
+            Modifier::empty()
+        })
     }
 
     /// Column heads.
@@ -306,9 +307,8 @@ impl Theme {
 fn indexed(r: u8, g: u8, b: u8) -> u8 {
     const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let nearest = |v: u8| (0u8..).zip(STEPS).min_by_key(|(_, s)| s.abs_diff(v)).unwrap_or((0, 0));
-    let distance = |x: [u8; 3]| -> u32 {
-        x.into_iter().zip([r, g, b]).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
-    };
+    let distance =
+        |x: [u8; 3]| -> u32 { x.into_iter().zip([r, g, b]).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
     let (cr, cg, cb) = (nearest(r), nearest(g), nearest(b));
     let cube = distance([cr.1, cg.1, cb.1]);
     let mean = (u16::from(r) + u16::from(g) + u16::from(b)) / 3;
