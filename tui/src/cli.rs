@@ -193,7 +193,7 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, help_heading = "Probe")]
     pub ring_size: Option<RingSize>,
 
-    /// Write the probe's own log lines to this file; costs nothing when it is not given
+    /// Write the probe's own log lines, on what it could not see or hand over, to this file; free when not given
     #[arg(long, value_name = "FILE", help_heading = "Probe", value_hint = ValueHint::FilePath)]
     pub probe_log: Option<PathBuf>,
 
@@ -273,14 +273,14 @@ pub enum Attach {
 pub enum LogLevel {
     /// What should never happen
     Error,
-    /// What was lost or could not be read
+    /// Opens that were lost or cannot be paired, by thread
     Warn,
-    /// What the probe does, roughly
+    /// The same as warn, so far
     Info,
-    /// Every open
+    /// Every open that is incomplete as well: its name unreadable, its entry not seen, the ring full
     #[default]
     Debug,
-    /// Every step
+    /// The same as debug, so far
     Trace,
 }
 

@@ -99,6 +99,28 @@ fn a_summary_counts_what_the_command_did_and_its_account_adds_up() {
 }
 
 #[test]
+fn the_probes_own_log_goes_to_its_file_and_nowhere_else() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("probe.log");
+    // A name at an address where nothing is: the probe cannot read it either, and says so.
+    let script = "import ctypes; ctypes.CDLL(None).open(ctypes.c_void_p(8), 0)";
+    let output = opentop()
+        .args(["trace", "--format", "json", "--probe-log"])
+        .arg(&log)
+        .args(["--", "python3", "-c", script])
+        .output()
+        .unwrap();
+    let ended = Ended::of(output);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("name unreadable"), "{text:?}");
+    assert!(!ended.stdout.contains("name unreadable, thread") && !ended.stderr.contains("name unreadable, thread"));
+    assert!(json(&ended).iter().any(|open| open["errno"] == "EFAULT"), "{ended:?}");
+    assert!(ended.stderr.contains("1 shown without a name"), "{ended:?}");
+}
+
+#[test]
 fn the_commands_stdout_does_not_mix_with_the_stream() {
     require_live!();
     let ended = trace("echo from-the-command");
