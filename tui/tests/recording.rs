@@ -31,7 +31,8 @@ fn record(path: &Path) {
     let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
     let mut batch = Batch::default();
     for n in 0..OPENS {
-        let builder = RecordBuilder::new(n as u32 % 9 + 1, "cc1", format!("{n}\x1b[31m.h")).dir("/usr/src").at(n * 1_000);
+        let builder =
+            RecordBuilder::new(n as u32 % 9 + 1, "cc1", format!("{n}\x1b[31m.h")).dir("/usr/src").at(n * 1_000);
         batch.push(&if n % 3 == 0 { builder.errno(2) } else { builder }.build());
     }
     recorder.offer(&batch);

@@ -108,8 +108,9 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
         ring_bytes: 65_536,
     };
     let mut recorder = Recorder::create(&path, &Options::default(), &session).unwrap();
-    let records: Vec<_> =
-        (0..4_000u64).map(|n| RecordBuilder::new(9, "make", format!("{n}.o")).dir("/home/u/proj").at(2_000 + n).build()).collect();
+    let records: Vec<_> = (0..4_000u64)
+        .map(|n| RecordBuilder::new(9, "make", format!("{n}.o")).dir("/home/u/proj").at(2_000 + n).build())
+        .collect();
     let mut batch = Batch::default();
     records.iter().for_each(|record| batch.push(record));
     recorder.offer(&batch);

@@ -26,10 +26,7 @@ impl<W: Write> CastWriter<W> {
     /// When writing fails.
     pub fn new(out: W, (columns, rows): (u16, u16), timestamp: Option<i64>, title: &str) -> io::Result<Self> {
         let mut cast = Self { out, at_us: 0, rest: Vec::new(), line: String::new() };
-        let _ = write!(
-            cast.line,
-            r#"{{"version":3,"term":{{"cols":{columns},"rows":{rows},"type":"xterm-256color"}}"#
-        );
+        let _ = write!(cast.line, r#"{{"version":3,"term":{{"cols":{columns},"rows":{rows},"type":"xterm-256color"}}"#);
         if let Some(timestamp) = timestamp {
             let _ = write!(cast.line, r#","timestamp":{timestamp}"#);
         }

@@ -107,9 +107,8 @@ pub fn part_path(path: &Path, rotates: bool, part: u32) -> PathBuf {
 /// When it exists, is a symlink, or can't be made: with what to do about it.
 pub fn create(path: &Path, options: &Options) -> Result<File, Error> {
     let name = path.as_os_str().as_encoded_bytes().to_vec();
-    let failed = |why: &dyn std::fmt::Display| {
-        Error::failed(format!("cannot write the recording {}: {why}", Escaped(&name)))
-    };
+    let failed =
+        |why: &dyn std::fmt::Display| Error::failed(format!("cannot write the recording {}: {why}", Escaped(&name)));
     let old = match std::fs::symlink_metadata(path) {
         Ok(old) => Some(old.file_type()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -172,10 +171,8 @@ mod tests {
     fn a_new_file_is_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.otop");
-        let options = Options {
-            owner: nix::unistd::geteuid().is_root().then_some((12345, 54321)),
-            ..Options::default()
-        };
+        let options =
+            Options { owner: nix::unistd::geteuid().is_root().then_some((12345, 54321)), ..Options::default() };
         let file = create(&path, &options).unwrap();
         let meta = file.metadata().unwrap();
         assert_eq!(meta.mode() & 0o7777, 0o600);

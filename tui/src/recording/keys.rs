@@ -187,7 +187,8 @@ mod tests {
         let error = parse(script).unwrap_err();
         assert_eq!(&script[error.at], "prss Enter");
         assert!(error.message.contains("wait, type, key"));
-        for bad in ["wait", "wait soon", "wait -1s", "wait 1e99s", "type", "key", "key Hyper-x", "key F13", "resize 80"] {
+        for bad in ["wait", "wait soon", "wait -1s", "wait 1e99s", "type", "key", "key Hyper-x", "key F13", "resize 80"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -35,14 +35,9 @@ impl SessionFrame {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (mut out, session) = (Vec::new(), &self.session);
-        for text in [
-            &self.writer,
-            session.attach.name(),
-            &session.reason,
-            &session.kernel,
-            &session.hostname,
-            &session.capture,
-        ] {
+        for text in
+            [&self.writer, session.attach.name(), &session.reason, &session.kernel, &session.hostname, &session.capture]
+        {
             put_bytes(&mut out, cut(text.as_bytes()));
         }
         out.extend_from_slice(&session.wall_offset_ns.to_le_bytes());
@@ -82,25 +77,15 @@ impl SessionFrame {
             let reason = text(&mut cursor)?;
             routes.push(RouteState { name, blind: blind.then_some(reason) });
         }
-        let session = Session {
-            attach,
-            reason,
-            kernel,
-            hostname,
-            wall_offset_ns,
-            start_ns,
-            routes,
-            capture,
-            ring_bytes,
-        };
+        let session =
+            Session { attach, reason, kernel, hostname, wall_offset_ns, start_ns, routes, capture, ring_bytes };
         Some(Self { session, part, writer })
     }
 }
 
 /// The names that [`RouteState`] knows; another program's are shown as "other".
 fn route_name(name: &[u8]) -> &'static str {
-    const NAMES: [&str; 9] =
-        ["open", "openat", "openat2", "creat", "compat", "io_uring", "exec", "handle", "syscall"];
+    const NAMES: [&str; 9] = ["open", "openat", "openat2", "creat", "compat", "io_uring", "exec", "handle", "syscall"];
     NAMES.into_iter().find(|known| known.as_bytes() == name).unwrap_or("other")
 }
 

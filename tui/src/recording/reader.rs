@@ -9,8 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::format::{
-    Cursor, FrameHeader, HEADER_LEN, MAGIC, Order, PRELUDE_LEN, Prelude, PreludeError, codec, kind,
-    swap_record,
+    Cursor, FrameHeader, HEADER_LEN, MAGIC, Order, PRELUDE_LEN, Prelude, PreludeError, codec, kind, swap_record,
 };
 use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
 use crate::error::{Error, in_words};
@@ -95,7 +94,8 @@ impl Reader {
             return Self::from_stream(Box::new(io::stdin()), "standard input");
         }
         let name = crate::escape::escaped(path.as_os_str().as_encoded_bytes());
-        let failed = |error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
+        let failed =
+            |error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
         let mut file = File::open(path).map_err(failed)?;
         // A pipe or a process substitution opens by name, too.
         match file.stream_position() {
@@ -206,7 +206,12 @@ impl Reader {
             return Ok(Some(item));
         }
         self.step().map_err(|error| {
-            Error::failed(format!("cannot read the recording {} at byte {}: {}", self.name, self.offset, in_words(&error)))
+            Error::failed(format!(
+                "cannot read the recording {} at byte {}: {}",
+                self.name,
+                self.offset,
+                in_words(&error)
+            ))
         })
     }
 
@@ -391,7 +396,9 @@ impl Reader {
     fn scan(&mut self) -> Result<Vec<IndexEntry>, Error> {
         let (mut entries, mut stride, mut frames) = (Vec::new(), 1u64, 0u64);
         self.rewind()?;
-        let failed = |name: &str, error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
+        let failed = |name: &str, error: io::Error| {
+            Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)))
+        };
         loop {
             let have = self.fill(HEADER_LEN).map_err(|error| failed(&self.name, error))?;
             if have < HEADER_LEN {

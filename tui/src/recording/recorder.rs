@@ -213,7 +213,8 @@ impl Recorder {
             && thread.join().is_err()
         {
             let name = crate::escape::escaped(self.path.as_os_str().as_encoded_bytes());
-            self.shared.set_error(format!("the recorder of {name} ended early by a fault of its own: please report it"));
+            self.shared
+                .set_error(format!("the recorder of {name} ended early by a fault of its own: please report it"));
         }
     }
 }
@@ -225,11 +226,7 @@ impl Drop for Recorder {
 }
 
 /// Brings `into` up to date with `newer`, with its rows in `rows`.
-pub(super) fn merge_counters(
-    into: &mut Counters,
-    rows: &mut FxHashMap<ProcessKey, ProcessCounts>,
-    newer: &Counters,
-) {
+pub(super) fn merge_counters(into: &mut Counters, rows: &mut FxHashMap<ProcessKey, ProcessCounts>, newer: &Counters) {
     into.at_ns = newer.at_ns;
     into.totals = newer.totals;
     into.ring_used = newer.ring_used;

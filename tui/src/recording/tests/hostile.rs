@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recording::format::{FORMAT_VERSION, FrameHeader, HEADER_LEN, PAYLOAD_MAX, PRELUDE_LEN, Prelude, codec, kind};
+use crate::recording::format::{
+    FORMAT_VERSION, FrameHeader, HEADER_LEN, PAYLOAD_MAX, PRELUDE_LEN, Prelude, codec, kind,
+};
 use crate::source::Input;
 use crate::source::replay::Player;
 
