@@ -1,6 +1,7 @@
 //! Where each kind of hook finds the arguments. Nothing else differs between them.
 
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint, tracepoint},
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext},
 };
@@ -152,7 +153,10 @@ pub fn f_execat(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_execat_ret(ctx: FExitContext) -> u32 {
-    open::leave(&ctx, kind::EXEC, ctx.arg::<i64>(3));
+    // A `struct file *` or an error: the verifier allows no arithmetic on what it takes for a pointer, so it is read as the
+    // number it is.
+    let ret = read::<i64>(ctx.as_ptr() as u64 + 3 * 8).unwrap_or(0);
+    open::leave(&ctx, kind::EXEC, ret);
     0
 }
 
@@ -165,6 +169,25 @@ pub fn f_handle(ctx: FEntryContext) -> u32 {
 #[fexit]
 pub fn f_handle_ret(ctx: FExitContext) -> u32 {
     open::leave(&ctx, kind::HANDLE, ctx.arg::<i64>(3));
+    0
+}
+
+// The kernel skips an fentry or fexit program that is already running on this CPU (`prog->active`), which on a preemptible
+// kernel happens when the task that runs it is preempted. A second copy, with a counter of its own, stands in.
+
+#[fentry]
+pub fn f_openat2_again(ctx: FEntryContext) -> u32 {
+    if !open::entered(kind::SYSCALL) {
+        open::enter(&ctx, &openat2(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
+    }
+    0
+}
+
+#[fexit]
+pub fn f_openat2_ret_again(ctx: FExitContext) -> u32 {
+    if open::entered(kind::SYSCALL) {
+        open::leave(&ctx, kind::SYSCALL, ctx.arg::<i64>(3));
+    }
     0
 }
 
@@ -231,6 +254,16 @@ pub fn t_ret(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn t_handle_ret(ctx: TracePointContext) -> u32 {
     open::leave(&ctx, kind::HANDLE, ret(&ctx));
+    0
+}
+
+// ---- io_uring before 5.19
+
+/// io_uring:io_uring_complete(void *ctx, u64 user_data, int res, ...): the only place that has the result of an open whose
+/// completion is posted before io_openat2() returns.
+#[raw_tracepoint]
+pub fn p_io_complete(ctx: RawTracePointContext) -> u32 {
+    open::completed(ctx.arg::<u64>(2) as i32);
     0
 }
 

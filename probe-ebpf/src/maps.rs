@@ -27,6 +27,10 @@ pub struct InFlight {
     pub user_name: u64,
     /// The `io_kiocb` of an open by `io_uring`.
     pub request: u64,
+    /// Whether the request is complete, with [`InFlight::result`].
+    pub completed: u32,
+    /// Its result, descriptor or −errno.
+    pub result: i32,
     /// `start_boottime` of the process, 0 until it was looked up.
     pub process_start_ns: u64,
     /// The record's fixed part.

@@ -115,6 +115,7 @@ pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
     }
     entry.active = request.kind;
     entry.named = 0;
+    entry.completed = 0;
     entry.user_name = request.user_name;
     entry.request = request.request;
     let header = &mut entry.header;
@@ -191,6 +192,27 @@ pub fn named(filename: u64, open_flags: u64) {
     }
     if let Some(name) = read::<u64>(filename) {
         path::fill(entry, pid_tgid, process::task(), Name::Kernel(name));
+    }
+}
+
+/// Whether an open of this kind is in flight in the current thread.
+#[inline(always)]
+pub fn entered(kind: u32) -> bool {
+    // SAFETY: a value of INFLIGHT that only this thread uses.
+    INFLIGHT.get_ptr(bpf_get_current_pid_tgid()).is_some_and(|entry| unsafe { (*entry).active } == kind)
+}
+
+/// A request of `io_uring` is complete: this thread's open, if one is in flight.
+#[inline(always)]
+pub fn completed(result: i32) {
+    if let Some(entry) = INFLIGHT.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: a value of INFLIGHT that only this thread uses.
+        unsafe {
+            if (*entry).active == kind::IO_URING && (*entry).completed == 0 {
+                (*entry).completed = 1;
+                (*entry).result = result;
+            }
+        }
     }
 }
 
@@ -284,6 +306,9 @@ fn result(entry: &mut InFlight, kind: u32, ret: i64) -> Option<i32> {
             // A first try that may not block: the worker comes back with the real one.
             if ret as i32 == -EAGAIN {
                 return None;
+            }
+            if entry.completed != 0 {
+                return Some(entry.result);
             }
             let offset = setting!(offsets.req_result);
             if !config::btf() || offset == Offsets::NONE {

@@ -68,8 +68,13 @@ pub fn fill(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
     }
     // SAFETY: `bytes` is longer than INLINE_NAME.
     let len = unsafe { name.copy(entry.bytes.as_mut_ptr(), INLINE_NAME as u32) };
-    if len <= 0 {
+    if len < 0 {
         entry.header.marks |= marks::NAME_UNREADABLE;
+        entry.named = NAMED_INLINE;
+        return;
+    }
+    // The empty string has length 1 with its NUL, and 0 from user memory before 7.0.
+    if len <= 1 {
         entry.named = NAMED_INLINE;
         return;
     }

@@ -1,6 +1,6 @@
 //! Loading the programs of one kind of hook and hanging them into the kernel.
 
-use std::path::Path;
+use std::{os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
@@ -8,7 +8,11 @@ use aya::{
 };
 use probe_common::Offsets;
 
-use super::{btf::Btf, tracefs};
+use super::{
+    btf::Btf,
+    kretprobe::{self, Kretprobe},
+    tracefs,
+};
 use crate::{
     escape::escaped,
     session::{AttachKind, RouteState},
@@ -56,19 +60,39 @@ pub(super) fn attach(
     kind: AttachKind,
     btf: Option<&Btf>,
     offsets: Option<&Offsets>,
-) -> Result<Vec<RouteState>, Refusal> {
-    match kind {
-        AttachKind::Kprobe => kprobes(ebpf, offsets),
-        AttachKind::Fentry => fentries(ebpf, btf, offsets),
-        AttachKind::Tracepoint => tracefs::with(|| tracepoints(ebpf)).map_err(Refusal::other)?,
+) -> Result<Attached, Refusal> {
+    // Without it the completion is in the request until the open's function returns (5.19).
+    let posted_early = btf.is_some_and(|btf| btf.offset("io_kiocb", "cqe.res").is_none());
+    let mut attached = Attached::default();
+    attached.routes = match kind {
+        AttachKind::Kprobe => kprobes(ebpf, offsets, &mut attached.kretprobes)?,
+        AttachKind::Fentry => fentries(ebpf, btf, offsets)?,
+        AttachKind::Tracepoint => tracefs::with(|_| tracepoints(ebpf)).map_err(Refusal::other)??,
+    };
+    if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
+    {
+        route.blind = raw_tracepoints(ebpf, &[("p_io_complete", "io_uring_complete")]).err().map(|r| r.why);
     }
+    Ok(attached)
+}
+
+/// What hangs in the kernel beside the programs that aya keeps, and what it sees.
+#[derive(Default)]
+pub(super) struct Attached {
+    /// Every route, live or blind.
+    pub(super) routes: Vec<RouteState>,
+    /// Dropping them takes them out.
+    pub(super) kretprobes: Vec<Kretprobe>,
 }
 
 /// The hooks on processes coming and going, which every kind needs.
 pub(super) fn attach_processes(ebpf: &mut Ebpf) -> Result<(), Refusal> {
-    for (program, tracepoint) in
-        [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")]
-    {
+    let hooks = [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")];
+    raw_tracepoints(ebpf, &hooks)
+}
+
+fn raw_tracepoints(ebpf: &mut Ebpf, hooks: &[(&str, &str)]) -> Result<(), Refusal> {
+    for (program, tracepoint) in hooks {
         let p: &mut RawTracePoint = program_mut(ebpf, program)?;
         p.load().and_then(|()| p.attach(tracepoint)).map_err(|e| Refusal::of(tracepoint, &e))?;
     }
@@ -165,19 +189,36 @@ fn kprobe(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), Refusal>
     p.attach(function, 0).map(drop).map_err(|e| Refusal::of(function, &e))
 }
 
-fn kprobes(ebpf: &mut Ebpf, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+/// The same at the return: with room for every thread where tracefs gives it, else with the kernel's own idea of it.
+fn kretprobe(ebpf: &mut Ebpf, program: &str, function: &str, all: &mut Vec<Kretprobe>) -> Result<(), Refusal> {
+    let p: &mut KProbe = program_mut(ebpf, program)?;
+    p.load().map_err(|e| Refusal::of(function, &e))?;
+    if let Ok(fd) = p.fd()
+        && let Ok(attached) = kretprobe::attach(fd.as_fd(), function)
+    {
+        all.push(attached);
+        return Ok(());
+    }
+    p.attach(function, 0).map(drop).map_err(|e| Refusal::of(function, &e))
+}
+
+fn kprobes(
+    ebpf: &mut Ebpf,
+    offsets: Option<&Offsets>,
+    returns: &mut Vec<Kretprobe>,
+) -> Result<Vec<RouteState>, Refusal> {
     if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
         return Err(Refusal::other("this kernel is built without kprobes (CONFIG_KPROBE_EVENTS)".into()));
     }
     first_of(&FILE_OPEN, |f| kprobe(ebpf, "k_filp_open", f))?;
     // The return first: an entry without it would wait forever.
-    kprobe(ebpf, "k_openat2_ret", "do_sys_openat2")?;
+    kretprobe(ebpf, "k_openat2_ret", "do_sys_openat2", returns)?;
     kprobe(ebpf, "k_openat2", "do_sys_openat2")?;
     let mut routes = native();
     for extra in &EXTRAS {
         let [entry, ret] = extra.kprobes;
         let attached = usable(extra, offsets)
-            .and_then(|()| kprobe(ebpf, ret, extra.function))
+            .and_then(|()| kretprobe(ebpf, ret, extra.function, returns))
             .and_then(|()| kprobe(ebpf, entry, extra.function));
         routes.push(RouteState { name: extra.route, blind: attached.err().map(|r| r.why) });
     }
@@ -203,6 +244,10 @@ fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Re
     };
     first_of(&FILE_OPEN, |f| pair("f_filp_open", "", f, 3))?;
     pair("f_openat2", "f_openat2_ret", "do_sys_openat2", 3)?;
+    // Where they are not needed they only cost.
+    if preemptible() {
+        pair("f_openat2_again", "f_openat2_ret_again", "do_sys_openat2", 3)?;
+    }
     let mut routes = native();
     for extra in &EXTRAS {
         let [entry, exit] = extra.fentries;
@@ -210,6 +255,12 @@ fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Re
         routes.push(RouteState { name: extra.route, blind: attached.err().map(|r| r.why) });
     }
     Ok(routes)
+}
+
+/// Whether a task can be preempted within the kernel, and so within an fentry program.
+fn preemptible() -> bool {
+    // "#1 SMP PREEMPT_DYNAMIC …"; without an answer the safe side.
+    nix::sys::utsname::uname().map_or(true, |uname| uname.version().to_string_lossy().contains("PREEMPT"))
 }
 
 /// The first name that works; the first refusal if none does, as the others are for other kernels.

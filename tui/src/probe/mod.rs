@@ -5,6 +5,7 @@
 mod attach;
 mod btf;
 mod counters;
+mod kretprobe;
 mod offsets;
 mod scope;
 mod sys;
@@ -97,6 +98,7 @@ pub struct Probe {
     counters: CounterReader,
     capture: Capture,
     logger: Option<aya_log::EbpfLogger<Logger>>,
+    kretprobes: Vec<kretprobe::Kretprobe>,
 }
 
 impl Probe {
@@ -127,7 +129,7 @@ impl Probe {
         let mut capture_map: Array<MapData, [u8; CAPTURE]> =
             take_map(&mut ebpf, "CAPTURE")?.try_into().map_err(|_| broken("CAPTURE"))?;
         write_capture(&mut capture_map, Capture { flags: capture::OFF, uid: 0 })?;
-        let (attach, reason, routes) = attach_first(&mut ebpf, options.attach, btf.as_ref(), offsets.as_ref().ok())?;
+        let (attach, reason, attached) = attach_first(&mut ebpf, options.attach, btf.as_ref(), offsets.as_ref().ok())?;
         attach::attach_processes(&mut ebpf).map_err(|r| refused(&[(None, r)]))?;
         let uname = nix::sys::utsname::uname().map_err(|e| Error::failed(format!("uname failed: {}", e.desc())))?;
         let text = |s: &std::ffi::OsStr| escaped(s.as_encoded_bytes());
@@ -138,16 +140,21 @@ impl Probe {
             hostname: text(uname.nodename()),
             wall_offset_ns: wall_offset_ns(),
             start_ns: boot_ns(),
-            routes,
+            routes: attached.routes,
             capture: scope::describe(options),
             ring_bytes: options.ring_bytes,
         };
-        let mut probe = Self::take_maps(ebpf, session, capture_map)?;
+        let mut probe = Self::take_maps(ebpf, session, capture_map, attached.kretprobes)?;
         probe.begin(options)?;
         Ok(probe)
     }
 
-    fn take_maps(mut ebpf: Ebpf, session: Session, capture_map: Array<MapData, [u8; CAPTURE]>) -> Result<Self, Error> {
+    fn take_maps(
+        mut ebpf: Ebpf,
+        session: Session,
+        capture_map: Array<MapData, [u8; CAPTURE]>,
+        kretprobes: Vec<kretprobe::Kretprobe>,
+    ) -> Result<Self, Error> {
         let processes = match take_map(&mut ebpf, "PROCESSES")? {
             Map::HashMap(data) => data
                 .fd()
@@ -173,6 +180,7 @@ impl Probe {
             counters: CounterReader::new(processes, others, losses),
             capture: Capture { flags: capture::OFF, uid: 0 },
             logger: None,
+            kretprobes,
             ebpf,
             session,
         })
@@ -269,6 +277,7 @@ impl Probe {
     /// Takes the hooks out of the kernel. Records and counts stay and can be read. Afterwards none comes any more.
     pub fn detach(&mut self) {
         let _ = self.set_capture(Capture { flags: self.capture.flags | capture::OFF, ..self.capture });
+        self.kretprobes.clear();
         attach::unload_all(&mut self.ebpf);
         // The kernel frees a hook after a grace period: a program that was running finishes meanwhile.
         std::thread::sleep(Duration::from_millis(5));
@@ -366,7 +375,7 @@ fn load_error(error: &aya::EbpfError) -> Error {
     }
 }
 
-type Attached = (AttachKind, String, Vec<crate::session::RouteState>);
+type Chosen = (AttachKind, String, attach::Attached);
 
 /// The first kind that really attaches, with why.
 fn attach_first(
@@ -374,19 +383,19 @@ fn attach_first(
     wanted: Option<AttachKind>,
     btf: Option<&btf::Btf>,
     offsets: Option<&Offsets>,
-) -> Result<Attached, Error> {
+) -> Result<Chosen, Error> {
     let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
     let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
     let mut refusals = Vec::new();
     for kind in kinds {
         match attach::attach(ebpf, *kind, btf, offsets) {
-            Ok(routes) => {
+            Ok(attached) => {
                 let reason = match (wanted, refusals.is_empty()) {
                     (Some(_), _) => "as asked for".to_owned(),
                     (None, true) => "first choice".to_owned(),
                     (None, false) => words(&refusals),
                 };
-                return Ok((*kind, reason, routes));
+                return Ok((*kind, reason, attached));
             }
             Err(refusal) => {
                 attach::unload_all(ebpf);

@@ -10,10 +10,9 @@ use nix::{
 /// Where it belongs since Linux 4.1.
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// Whether it is mounted where aya looks for it.
-#[must_use]
-pub(super) fn mounted() -> bool {
-    [TRACEFS, "/sys/kernel/debug/tracing"].iter().any(|dir| Path::new(dir).join("events").is_dir())
+/// Where it is mounted, of the places where aya looks for it.
+fn mounted() -> Option<&'static Path> {
+    [TRACEFS, "/sys/kernel/debug/tracing"].into_iter().map(Path::new).find(|dir| dir.join("events").is_dir())
 }
 
 /// Runs `work` where tracefs can be seen. If it is not mounted, that is in a thread with a mount namespace of its own, which
@@ -21,9 +20,9 @@ pub(super) fn mounted() -> bool {
 ///
 /// # Errors
 /// Why tracefs cannot be had, in words.
-pub(super) fn with<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, String> {
-    if mounted() {
-        return Ok(work());
+pub(super) fn with<R: Send>(work: impl FnOnce(&Path) -> R + Send) -> Result<R, String> {
+    if let Some(dir) = mounted() {
+        return Ok(work(dir));
     }
     let in_namespace = || -> Result<R, String> {
         let why = |what: &str, e: nix::Error| format!("tracefs is not mounted, and {what} failed: {}", e.desc());
@@ -31,7 +30,7 @@ pub(super) fn with<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, String
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|e| why("making it private", e))?;
         mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none).map_err(|e| why("mounting it", e))?;
-        Ok(work())
+        Ok(work(Path::new(TRACEFS)))
     };
     std::thread::scope(|scope| {
         scope.spawn(in_namespace).join().unwrap_or_else(|_| Err("the thread that mounts tracefs died".into()))
