@@ -231,12 +231,10 @@ impl<'a> Event<'a> {
     /// Appends the path as the process sees it: the name if it is absolute, else its directory and the name.
     ///
     /// Leading `./` and `../` of the name are folded into the directory, which has no symbolic links and so
-    /// makes that exact; a `..` further in is left alone, as it may follow a link. An empty name stays empty: the kernel
-    /// opens nothing by it. A deleted directory is
+    /// makes that exact; a `..` further in is left alone, as it may follow a link. An empty name gives the directory. A deleted directory is
     /// followed by ` (deleted)`, as `/proc/PID/cwd` has it. Where the directory is not known the name stands alone.
     pub fn path_into(&self, out: &mut Vec<u8>) {
-        let handle = self.has(marks::DIR_IS_FILE);
-        if self.name.first() == Some(&b'/') || !self.has(marks::HAS_DIR) || (self.name.is_empty() && !handle) {
+        if self.name.first() == Some(&b'/') || !self.has(marks::HAS_DIR) {
             out.extend_from_slice(self.name);
             return;
         }
@@ -411,7 +409,8 @@ mod tests {
     fn a_relative_name_is_joined_to_its_directory() {
         assert_eq!(path(Some("/home/u"), "x"), "/home/u/x");
         assert_eq!(path(Some("/"), "x"), "/x");
-        assert_eq!(path(Some("/home"), ""), "");
+        assert_eq!(path(Some("/"), ""), "/");
+        assert_eq!(path(Some("/home"), ""), "/home");
         assert_eq!(path(Some("/home/u"), "/etc/x"), "/etc/x");
         assert_eq!(path(None, "x/y"), "x/y");
     }

@@ -3,7 +3,7 @@
 //! `TIME` is the local time of day of this machine. `RESULT` is the descriptor, the error's name, `ok` for a success
 //! without a descriptor, or `?` where it could not be learnt. `FLAGS` are the letters of [`flags::letters`], which
 //! `flags:` of the filter language takes too. `DUR` is `-` where the entry was not seen.
-//! Behind the path may stand ` (truncated)`; an unreadable name is `(unreadable)`; a path without a leading `/` is
+//! Behind the path may stand ` (truncated)` or ` (empty name)`; an unreadable name is `(unreadable)`; a path without a leading `/` is
 //! relative to a directory that is not known.
 
 use jiff::tz::TimeZone;
@@ -68,6 +68,9 @@ impl Text {
             Some(path) => scratch.push_escaped(out, path),
             None => out.extend_from_slice(b"(unreadable)"),
         });
+        if event.name().is_empty() && !event.has(marks::NAME_UNREADABLE) && !event.has(marks::DIR_IS_FILE) {
+            out.extend_from_slice(b" (empty name)");
+        }
         if event.has(marks::NAME_TRUNCATED) {
             out.extend_from_slice(b" (truncated)");
         }
@@ -165,6 +168,7 @@ TIME                PID COMM            RESULT  FLAGS      DUR VIA      PATH
             let line = line(&record);
             let line = line.strip_suffix('\n').unwrap();
             let line = line.strip_suffix(" (truncated)").filter(|_| event.has(marks::NAME_TRUNCATED)).unwrap_or(line);
+            let line = line.strip_suffix(" (empty name)").filter(|_| event.name().is_empty()).unwrap_or(line);
             let mut path = Vec::new();
             event.path_into(&mut path);
             let path = if event.has(marks::NAME_UNREADABLE) { "(unreadable)".to_owned() } else { escaped(&path) };

@@ -99,18 +99,29 @@ fn raw_tracepoints(ebpf: &mut Ebpf, hooks: &[(&str, &str)]) -> Result<(), Refusa
     Ok(())
 }
 
-/// Takes every program out of the kernel. That one is not in it is the only error there is.
-pub(super) fn unload_all(ebpf: &mut Ebpf) {
-    for (_, program) in ebpf.programs_mut() {
-        let _ = match program {
-            Program::KProbe(p) => p.unload(),
-            Program::FEntry(p) => p.unload(),
-            Program::FExit(p) => p.unload(),
-            Program::TracePoint(p) => p.unload(),
-            Program::RawTracePoint(p) => p.unload(),
-            _ => Ok(()),
-        };
-    }
+/// Takes everything out of the kernel, all at once: for each hook the kernel waits until no CPU can be in it any more,
+/// some 50 ms, and waiting together takes no longer than waiting once.
+pub(super) fn unload_all(ebpf: &mut Ebpf, kretprobes: Vec<Kretprobe>) {
+    std::thread::scope(|scope| {
+        for kretprobe in kretprobes {
+            scope.spawn(move || drop(kretprobe));
+        }
+        for (_, program) in ebpf.programs_mut() {
+            scope.spawn(move || unload(program));
+        }
+    });
+}
+
+/// That it is not in the kernel is the only error there is.
+fn unload(program: &mut Program) {
+    let _ = match program {
+        Program::KProbe(p) if p.fd().is_ok() => p.unload(),
+        Program::FEntry(p) if p.fd().is_ok() => p.unload(),
+        Program::FExit(p) if p.fd().is_ok() => p.unload(),
+        Program::TracePoint(p) if p.fd().is_ok() => p.unload(),
+        Program::RawTracePoint(p) if p.fd().is_ok() => p.unload(),
+        _ => Ok(()),
+    };
 }
 
 /// Why something could not be attached.

@@ -277,9 +277,8 @@ impl Probe {
     /// Takes the hooks out of the kernel. Records and counts stay and can be read. Afterwards none comes any more.
     pub fn detach(&mut self) {
         let _ = self.set_capture(Capture { flags: self.capture.flags | capture::OFF, ..self.capture });
-        self.kretprobes.clear();
-        attach::unload_all(&mut self.ebpf);
-        // The kernel frees a hook after a grace period: a program that was running finishes meanwhile.
+        attach::unload_all(&mut self.ebpf, std::mem::take(&mut self.kretprobes));
+        // Not every close waits for a program that is just running on another CPU: it needs microseconds.
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -398,7 +397,7 @@ fn attach_first(
                 return Ok((*kind, reason, attached));
             }
             Err(refusal) => {
-                attach::unload_all(ebpf);
+                attach::unload_all(ebpf, Vec::new());
                 refusals.push((Some(*kind), refusal));
             }
         }
