@@ -9,7 +9,7 @@ use probe_common::route;
 
 use crate::{
     config::{self, setting},
-    open::{self, Request, kind},
+    open::{self, Request, kind, role},
     process::{self, read},
 };
 
@@ -173,21 +173,17 @@ pub fn f_handle_ret(ctx: FExitContext) -> u32 {
 }
 
 // The kernel skips an fentry or fexit program that is already running on this CPU (`prog->active`), which on a preemptible
-// kernel happens when the task that runs it is preempted. A second copy, with a counter of its own, stands in.
+// kernel happens when the task that runs it is preempted. A twin, with a counter of its own, stands in.
 
 #[fentry]
-pub fn f_openat2_again(ctx: FEntryContext) -> u32 {
-    if !open::entered(kind::SYSCALL) {
-        open::enter(&ctx, &openat2(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
-    }
+pub fn f_openat2_twin(ctx: FEntryContext) -> u32 {
+    open::enter_as(role::TWIN, &ctx, &openat2(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
     0
 }
 
 #[fexit]
-pub fn f_openat2_ret_again(ctx: FExitContext) -> u32 {
-    if open::entered(kind::SYSCALL) {
-        open::leave(&ctx, kind::SYSCALL, ctx.arg::<i64>(3));
-    }
+pub fn f_openat2_ret_twin(ctx: FExitContext) -> u32 {
+    open::leave_as(role::TWIN, &ctx, kind::SYSCALL, ctx.arg::<i64>(3));
     0
 }
 

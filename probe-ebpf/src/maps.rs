@@ -23,6 +23,9 @@ pub struct InFlight {
     pub active: u32,
     /// Whether the name (and the directory) is there: [`NAMED_INLINE`] or [`NAMED_LONG`].
     pub named: u32,
+    /// Which of two programs saw this entry, and the last return: [`crate::open::role`].
+    pub entered: u32,
+    pub left: u32,
     /// The name in user memory.
     pub user_name: u64,
     /// The `io_kiocb` of an open by `io_uring`.

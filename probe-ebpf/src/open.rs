@@ -34,6 +34,13 @@ pub mod kind {
     pub const HANDLE: u32 = 4;
 }
 
+/// Which of two programs at the same place it is, see the twins of `hooks`. In whatever order the kernel runs them, and
+/// whichever it skips, the first one does the work.
+pub mod role {
+    pub const FIRST: u32 = 1;
+    pub const TWIN: u32 = 2;
+}
+
 /// O_LARGEFILE as the kernel counts it on x86-64: it adds it to every 64-bit open by itself.
 const O_LARGEFILE: u32 = 0o100000;
 /// `__FMODE_EXEC` of fs.h, which do_open_execat() puts among the flags.
@@ -88,6 +95,12 @@ pub fn with_user_how(request: &mut Request, how: u64) {
 /// An open begins.
 #[inline(always)]
 pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
+    enter_as(role::FIRST, ctx, request);
+}
+
+/// [`enter`], by one of two programs.
+#[inline(always)]
+pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let task = process::task();
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
@@ -110,10 +123,16 @@ pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
     // SAFETY: a value of INFLIGHT that only this thread uses.
     let entry = unsafe { &mut *entry };
     if entry.active != 0 {
+        // The other one was here in this very call; twice the same is another call.
+        if entry.entered & role == 0 {
+            entry.entered |= role;
+            return;
+        }
         lost(loss::NO_RETURN, 1);
         warn!(ctx, "no return seen of the last open of thread {}", pid_tgid as u32);
     }
     entry.active = request.kind;
+    entry.entered = role;
     entry.named = 0;
     entry.completed = 0;
     entry.user_name = request.user_name;
@@ -195,13 +214,6 @@ pub fn named(filename: u64, open_flags: u64) {
     }
 }
 
-/// Whether an open of this kind is in flight in the current thread.
-#[inline(always)]
-pub fn entered(kind: u32) -> bool {
-    // SAFETY: a value of INFLIGHT that only this thread uses.
-    INFLIGHT.get_ptr(bpf_get_current_pid_tgid()).is_some_and(|entry| unsafe { (*entry).active } == kind)
-}
-
 /// A request of `io_uring` is complete: this thread's open, if one is in flight.
 #[inline(always)]
 pub fn completed(result: i32) {
@@ -219,6 +231,12 @@ pub fn completed(result: i32) {
 /// An open returns: with a descriptor, or with −errno. `result` is asked only for an open that was seen to enter.
 #[inline(always)]
 pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
+    leave_as(role::FIRST, ctx, kind, ret);
+}
+
+/// [`leave`], by one of two programs.
+#[inline(always)]
+pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         // SAFETY: a value of INFLIGHT that only this thread uses.
@@ -226,9 +244,14 @@ pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
         None => return leave_unseen(ctx, kind, pid_tgid, ret),
     };
     if entry.active != kind {
+        if entry.left & role == 0 {
+            entry.left |= role;
+            return;
+        }
         return leave_unseen(ctx, kind, pid_tgid, ret);
     }
     entry.active = 0;
+    entry.left = role;
     let Some(result) = result(entry, kind, ret) else { return };
     let capture_failed = crate::maps::CAPTURE.get(0).is_some_and(|c| c.flags & capture::FAILED != 0);
     if capture_failed && result >= 0 {

@@ -73,16 +73,13 @@ pub fn fill(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
         entry.named = NAMED_INLINE;
         return;
     }
-    // The empty string has length 1 with its NUL, and 0 from user memory before 7.0.
-    if len <= 1 {
-        entry.named = NAMED_INLINE;
-        return;
-    }
     // The helper cuts silently: a full buffer may hold all or a part.
     if len < INLINE_NAME as i64 {
-        let name_len = (len as usize - 1) & (INLINE_NAME - 1);
+        // The empty string has length 1 with its NUL, and from user memory 0 before 7.0.
+        let name_len = if len > 0 { (len as usize - 1) & (INLINE_NAME - 1) } else { 0 };
         entry.header.name_len = name_len as u16;
-        if !needs_dir(&entry.header, entry.bytes[0]) {
+        let first = if name_len == 0 { 0 } else { entry.bytes[0] };
+        if !needs_dir(&entry.header, first) {
             entry.named = NAMED_INLINE;
             return;
         }

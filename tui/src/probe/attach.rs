@@ -257,7 +257,7 @@ fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Re
     pair("f_openat2", "f_openat2_ret", "do_sys_openat2", 3)?;
     // Where they are not needed they only cost.
     if preemptible() {
-        pair("f_openat2_again", "f_openat2_ret_again", "do_sys_openat2", 3)?;
+        pair("f_openat2_twin", "f_openat2_ret_twin", "do_sys_openat2", 3)?;
     }
     let mut routes = native();
     for extra in &EXTRAS {
