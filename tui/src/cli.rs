@@ -65,6 +65,9 @@ pub struct Cli {
     /// What to show, of the dashboard.
     #[command(flatten)]
     pub display: DisplayArgs,
+    /// The cast of the dashboard.
+    #[command(flatten)]
+    pub cast: CastArgs,
     /// What to capture, of the dashboard.
     #[command(flatten)]
     pub capture: CaptureArgs,
@@ -91,6 +94,29 @@ pub struct LookArgs {
     /// Leave the mouse to the terminal, for selecting text
     #[arg(long, help_heading = "Display")]
     pub no_mouse: bool,
+}
+
+/// The dashboard as a film, and by a script.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CastArgs {
+    /// Write the dashboard as an asciicast v3, for `asciinema play`; never what is typed.
+    ///
+    /// Works without a terminal, too. With -r, and with --keys or no terminal, the cast is made as fast as the machine
+    /// can, by the recording's own time: the same recording and script give the same bytes. What there is of the file
+    /// plays, whenever opentop ends. Under sudo it belongs to the user who called sudo.
+    #[arg(long, value_name = "FILE", help_heading = "Cast", value_hint = ValueHint::FilePath)]
+    pub cast: Option<PathBuf>,
+
+    /// Size of the cast, columns and rows [default: the terminal's, else 100x34]; keeps the dashboard off the terminal
+    #[arg(long, value_name = "WxH", value_parser = values::screen_size, requires = "cast", help_heading = "Cast")]
+    pub cast_size: Option<(u16, u16)>,
+
+    /// Drive the dashboard by a script, as in 'wait 1s; type /; type comm:make; key Enter; wait 2s; key q'.
+    ///
+    /// Steps, separated by semicolons: wait TIME, type TEXT, key NAME (Enter, Esc, F4, Ctrl-r, ...), mark LABEL
+    /// (a marker in the cast), resize WxH. A semicolon to be typed is written `\;`. The dashboard ends with the script.
+    #[arg(long, value_name = "SCRIPT", help_heading = "Cast")]
+    pub keys: Option<String>,
 }
 
 /// The subcommands.
@@ -426,7 +452,7 @@ mod tests {
     fn man_page_and_completions_know_every_option() {
         let man = String::from_utf8(man().unwrap()).unwrap();
         let bash = String::from_utf8(completions(clap_complete::Shell::Bash)).unwrap();
-        for option in ["attach", "duration", "failed", "pid", "user"] {
+        for option in ["attach", "cast", "duration", "failed", "keys", "pid", "user"] {
             assert!(man.contains(option), "{option} is not in the man page");
             assert!(bash.contains(option), "{option} is not in the completions");
         }

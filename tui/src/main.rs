@@ -9,7 +9,7 @@ use std::{
 use opentop::{
     cli::{self, Cli, Command, ReportFormat, TraceArgs},
     doctor,
-    error::Error,
+    error::{Error, Kind},
     run,
 };
 
@@ -27,7 +27,13 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
     match cli.command {
-        None if std::io::stdout().is_terminal() => run::dashboard(&cli.look, &cli.display, &cli.capture, typed),
+        None if std::io::stdout().is_terminal() || cli.cast.cast.is_some() => {
+            run::dashboard(&cli.look, &cli.display, &cli.cast, &cli.capture, typed)
+        }
+        None if cli.cast.keys.is_some() => Err(Error::new(
+            Kind::Usage,
+            "--keys drives the dashboard, which needs a terminal, or --cast FILE to be written to",
+        )),
         None => run::trace(&TraceArgs { display: cli.display, capture: cli.capture, ..TraceArgs::default() }, typed),
         Some(Command::Trace(args)) => run::trace(&args, typed),
         Some(Command::Summary(args)) => run::summary(&args, typed),

@@ -12,11 +12,10 @@ use super::menu::Menu;
 use super::prompt::{Prompt, Purpose, Typed};
 use super::settle::order_rows;
 use super::tables::FileSort;
-use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, page};
+use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, page, replay};
 use crate::escape::escaped;
 use crate::filter::Filter;
 use crate::model::order::Column;
-use crate::source::replay::Control;
 
 /// Lines of the filter prompt that are remembered.
 const LINES: usize = 100;
@@ -35,14 +34,16 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::SearchNext => find(app, true),
         Action::SearchPrevious => find(app, false),
-        Action::Pause if !app.settings.live => effects.push(Effect::Control(Control::Toggle)),
+        Action::Pause if app.replay.is_some() => replay::act(app, action, effects),
         Action::Pause => pause(app),
-        Action::Earlier => replay(app, Control::JumpBy(-5_000_000_000), effects),
-        Action::Later => replay(app, Control::JumpBy(5_000_000_000), effects),
-        Action::StepBack => replay(app, Control::StepBack(1), effects),
-        Action::Step => replay(app, Control::Step(1), effects),
-        Action::Slower => replay(app, Control::Speed(speed(app) / 2.0), effects),
-        Action::Faster => replay(app, Control::Speed(speed(app) * 2.0), effects),
+        Action::Step
+        | Action::StepBack
+        | Action::Faster
+        | Action::Slower
+        | Action::Later
+        | Action::Earlier
+        | Action::Beginning
+        | Action::Ending => replay::act(app, action, effects),
         Action::Live => view(app, Tab::Live),
         Action::Files => view(app, Tab::Files),
         Action::Failures => view(app, Tab::Failures),
@@ -101,19 +102,6 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Quit => effects.push(Effect::Quit),
     }
-}
-
-/// Tells a replay something; live there is nothing to tell.
-fn replay(app: &mut App, control: Control, effects: &mut Vec<Effect>) {
-    if app.settings.live {
-        app.notice = Some("only a recording can be moved through: opentop -r FILE".into());
-    } else {
-        effects.push(Effect::Control(control));
-    }
-}
-
-fn speed(app: &App) -> f64 {
-    app.position.map_or(1.0, |position| position.speed)
 }
 
 fn pause(app: &mut App) {

@@ -45,6 +45,8 @@ pub enum Action {
     Later,
     StepBack,
     Step,
+    Beginning,
+    Ending,
     Theme,
     Redraw,
     Suspend,
@@ -60,13 +62,13 @@ pub enum Group {
     Find,
     /// The screen itself.
     Screen,
-    /// A recording that is played.
+    /// A recording that is played: shown only then.
     Replay,
 }
 
 impl Group {
     /// All of them, in the order of the help screen.
-    pub const ALL: [Self; 4] = [Self::Move, Self::Find, Self::Screen, Self::Replay];
+    pub const ALL: [Self; 4] = [Self::Replay, Self::Move, Self::Find, Self::Screen];
 
     /// Its heading.
     #[must_use]
@@ -154,7 +156,14 @@ pub static BINDINGS: &[Binding] = &[
         0,
     ),
     row(Action::Reset, &["Ctrl-r"], "reset", "drop filter, search, selection and pause", Group::Find, 0),
-    row(Action::Pause, &["Space", "p"], "pause", "freeze the picture; counting goes on", Group::Screen, 4),
+    row(
+        Action::Pause,
+        &["Space", "p"],
+        "pause",
+        "freeze the picture, counting goes on; a replay stops or goes on",
+        Group::Screen,
+        4,
+    ),
     row(Action::Sort, &["s", "F6"], "sort", "sort by the next column", Group::Screen, 5),
     row(Action::SortPrevious, &["<"], "sort left", "sort by the column to the left", Group::Screen, 0),
     row(Action::SortNext, &[">"], "sort right", "sort by the column to the right", Group::Screen, 0),
@@ -162,12 +171,14 @@ pub static BINDINGS: &[Binding] = &[
     row(Action::GrowSplit, &["+", "="], "grow", "more room for the processes", Group::Screen, 0),
     row(Action::ShrinkSplit, &["-"], "shrink", "more room for the opens", Group::Screen, 0),
     row(Action::Copy, &["y"], "copy", "copy the selected path or row to the clipboard (OSC 52)", Group::Screen, 0),
-    row(Action::Earlier, &["Left"], "earlier", "five seconds back", Group::Replay, 0),
-    row(Action::Later, &["Right"], "later", "five seconds on", Group::Replay, 0),
+    row(Action::Later, &["Right"], "+10 s", "ten seconds on", Group::Replay, 10),
+    row(Action::Earlier, &["Left"], "-10 s", "ten seconds back", Group::Replay, 11),
+    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 12),
     row(Action::StepBack, &[","], "step back", "stand still, one open earlier", Group::Replay, 0),
-    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 0),
-    row(Action::Slower, &["["], "slower", "half as fast", Group::Replay, 0),
-    row(Action::Faster, &["]"], "faster", "twice as fast", Group::Replay, 0),
+    row(Action::Faster, &["]"], "faster", "twice as fast, up to 100 times", Group::Replay, 13),
+    row(Action::Slower, &["["], "slower", "half as fast, down to a tenth", Group::Replay, 14),
+    row(Action::Beginning, &["0"], "start", "to the beginning of the recording", Group::Replay, 0),
+    row(Action::Ending, &["$"], "end", "to the end of the recording", Group::Replay, 0),
     row(Action::Theme, &["T"], "theme", "the next colour theme", Group::Screen, 0),
     row(Action::Redraw, &["Ctrl-l"], "redraw", "draw the whole screen anew", Group::Screen, 0),
     row(Action::Help, &["?", "F1", "h"], "help", "this help", Group::Screen, 1),
@@ -263,10 +274,19 @@ impl Keymap {
     }
 }
 
-/// The rows of the footer, from the left.
-pub fn footer() -> impl Iterator<Item = &'static Binding> {
-    let mut rows: Vec<_> = BINDINGS.iter().filter(|b| b.footer > 0).collect();
-    rows.sort_by_key(|b| b.footer);
+/// The rows that mean something: those of a replay only while there is one.
+pub fn rows(replaying: bool) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |b| replaying || b.group != Group::Replay)
+}
+
+/// The rows of the footer, from the left: those of a replay behind help and filter, the way out last.
+pub fn footer(replaying: bool) -> impl Iterator<Item = &'static Binding> {
+    let mut rows: Vec<_> = rows(replaying).filter(|b| b.footer > 0).collect();
+    rows.sort_by_key(|b| match b.group {
+        Group::Replay => (2, b.footer),
+        _ if b.action == Action::Pause && replaying => (2, 0),
+        _ => (b.footer, 0),
+    });
     rows.into_iter()
 }
 
@@ -299,7 +319,8 @@ mod tests {
 
     #[test]
     fn places_in_the_footer_are_not_shared() {
-        let mut places: Vec<_> = footer().map(|b| b.footer).collect();
+        let mut places: Vec<_> = footer(true).map(|b| b.footer).collect();
+        places.sort_unstable();
         let all = places.len();
         places.dedup();
         assert_eq!(places.len(), all);

@@ -73,6 +73,8 @@ pub struct Regions {
     pub arrangement: Arrangement,
     /// The line to type in, and what is said about it below: two lines, when it is there.
     pub prompt: Rect,
+    /// Where a replay is: one line, when there is one.
+    pub scrub: Rect,
     /// One line.
     pub footer: Rect,
 }
@@ -87,7 +89,8 @@ pub fn regions(app: &App) -> Option<Regions> {
     let screen = Rect::new(0, 0, width, height);
     let line = |y| Rect::new(0, y, width, 1);
     let prompt = if matches!(app.mode, Mode::Prompt(_)) { 2 } else { 0 };
-    let body = Rect::new(0, 2, width, height - 3 - prompt);
+    let scrub = u16::from(app.replay.is_some());
+    let body = Rect::new(0, 2, width, height - 3 - prompt - scrub);
     let arrangement =
         if width >= SIDE_BY_SIDE && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
     let (processes, opens) = match arrangement {
@@ -115,7 +118,8 @@ pub fn regions(app: &App) -> Option<Regions> {
         opens,
         single: ListArea::new(body, true),
         arrangement,
-        prompt: Rect::new(0, height - 1 - prompt, width, prompt),
+        prompt: Rect::new(0, height - 1 - scrub - prompt, width, prompt),
+        scrub: Rect::new(0, height - 1 - scrub, width, scrub),
         footer: line(height - 1),
     })
 }

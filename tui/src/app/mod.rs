@@ -10,6 +10,7 @@ pub mod menu;
 mod mouse;
 pub mod page;
 pub mod prompt;
+pub mod replay;
 mod settle;
 pub mod tables;
 mod update;
@@ -228,6 +229,8 @@ pub struct App {
     pub settings: Settings,
     /// What goes on, shown or not.
     pub live: Model,
+    /// The replay, where opens come from a recording.
+    pub replay: Option<replay::Replay>,
     /// The picture that is shown instead while paused.
     pub frozen: Option<Frozen>,
     /// Names of users.
@@ -256,8 +259,6 @@ pub struct App {
     pub page: Option<Page>,
     /// Lines that a text is scrolled by.
     pub scroll: u16,
-    /// Where a replay is.
-    pub position: Option<Position>,
     /// What opentop itself uses.
     pub own: Own,
     /// Who gets the keys.
@@ -292,6 +293,7 @@ impl App {
             session,
             live,
             settings,
+            replay: None,
             frozen: None,
             users: FxHashMap::default(),
             comms: FxHashMap::default(),
@@ -316,7 +318,6 @@ impl App {
             failures: tables::TableList::default(),
             page: None,
             scroll: 0,
-            position: None,
             own: Own::default(),
             mode: Mode::Normal,
             search: String::new(),

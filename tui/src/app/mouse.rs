@@ -63,6 +63,11 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
                 if let Some((tab, _)) = tab {
                     view(app, tab);
                 }
+            } else if at.scrub.contains(position) {
+                let bar = crate::view::scrub::bar(at.scrub);
+                let share = f64::from(position.x.saturating_sub(bar.x)) / f64::from(bar.width.max(1));
+                let to = app.replay.as_ref().and_then(|replay| replay.at_share(share));
+                effects.extend(to.map(|to| Effect::Control(crate::source::replay::Control::JumpTo(to))));
             } else if on_splitter(at, position) {
                 app.dragging = true;
             } else {

@@ -49,11 +49,8 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
                 (page.family, page.cgroup) = (family, cgroup);
             }
         }
-        Msg::Position(position) => {
-            out.changed = app.position != Some(position);
-            app.position = Some(position);
-        }
         Msg::Own(own) => app.own = own,
+        Msg::Position(position) => out.changed = super::replay::moved(app, position),
         Msg::Users(names) => {
             out.changed = true;
             app.processes.stale = true;
@@ -103,6 +100,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
             app.live.set_filter(filter);
             app.opens = OpenList::default();
             app.processes.stale = true;
+            app.tables_stale = true;
         }
         Input::End => app.live.ended = true,
     }

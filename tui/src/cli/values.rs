@@ -100,6 +100,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Columns and rows of a screen: the smallest is what the dashboard says about itself, the largest what players take.
+pub(super) fn screen_size(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|n| (2..=1000).contains(n));
+    text.split_once('x')
+        .and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)))
+        .ok_or_else(|| "a size is COLUMNSxROWS, as in 100x34, either from 2 to 1000".into())
+}
+
 pub(super) fn pid(text: &str) -> Result<u32, String> {
     // The kernel's PID_MAX_LIMIT is 2²².
     match text.parse::<u32>() {
@@ -162,6 +170,14 @@ mod tests {
         }
         let note = ring_size("100k").unwrap().note().unwrap();
         assert!(note.contains("100K") && note.contains("128K"), "{note}");
+    }
+
+    #[test]
+    fn a_screen_has_columns_and_rows() {
+        assert_eq!(screen_size("100x34"), Ok((100, 34)));
+        for text in ["100", "x", "0x0", "100x", "100x34x1", "70000x10", "-1x5"] {
+            assert!(screen_size(text).is_err(), "{text:?} is no size");
+        }
     }
 
     #[test]

@@ -23,6 +23,44 @@ pub enum Step {
     Resize(u16, u16),
 }
 
+/// What is done at a moment of a scripted run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Presses one key.
+    Key(KeyEvent),
+    /// Puts a marker with this label into the cast.
+    Mark(String),
+    /// Gives the terminal a new size: columns, rows.
+    Resize(u16, u16),
+    /// The script is over.
+    End,
+}
+
+/// Between two keys of what is typed: fast, and still to be seen.
+pub const TYPING: Duration = Duration::from_millis(60);
+
+/// When each thing is done, since the beginning, in order; the end last.
+#[must_use]
+pub fn timeline(steps: Vec<Step>) -> Vec<(Duration, Act)> {
+    let (mut at, mut acts) = (Duration::ZERO, Vec::new());
+    for step in steps {
+        match step {
+            Step::Wait(time) => at = at.saturating_add(time),
+            Step::Type(text) => {
+                for c in text.chars() {
+                    acts.push((at, Act::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))));
+                    at = at.saturating_add(TYPING);
+                }
+            }
+            Step::Key(key) => acts.push((at, Act::Key(key))),
+            Step::Mark(label) => acts.push((at, Act::Mark(label))),
+            Step::Resize(columns, rows) => acts.push((at, Act::Resize(columns, rows))),
+        }
+    }
+    acts.push((at, Act::End));
+    acts
+}
+
 /// What is wrong with a script, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
@@ -30,6 +68,14 @@ pub struct ScriptError {
     pub message: String,
     /// Bytes of the script that it is about.
     pub at: Range<usize>,
+}
+
+impl ScriptError {
+    /// The script with carets under what is wrong, and the message.
+    #[must_use]
+    pub fn pointing(&self, script: &str) -> String {
+        crate::filter::ParseError { message: self.message.clone(), at: self.at.clone() }.pointing(script)
+    }
 }
 
 /// Parses a script.
@@ -179,6 +225,22 @@ mod tests {
         );
         assert_eq!(parse("type \\;\\\\; key -").unwrap(), [Step::Type(";\\".into()), plain(KeyCode::Char('-'))]);
         assert_eq!(parse(" ; ").unwrap(), []);
+    }
+
+    #[test]
+    fn a_timeline_waits_where_the_script_does_and_types_key_by_key() {
+        let acts = timeline(parse("wait 1s; type ab; mark x; wait 2s").unwrap());
+        let key = |c| Act::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        let typed = Duration::from_secs(1) + 2 * TYPING;
+        assert_eq!(
+            acts,
+            [
+                (Duration::from_secs(1), key('a')),
+                (Duration::from_secs(1) + TYPING, key('b')),
+                (typed, Act::Mark("x".into())),
+                (typed + Duration::from_secs(2), Act::End),
+            ]
+        );
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// What became of everything that a dashboard's model took in.
+    #[must_use]
+    pub(super) fn of(model: &crate::model::Model) -> Self {
+        Self { totals: model.totals, shown: model.shown, filtered: model.filtered, undecodable: model.undecodable }
+    }
+
     /// Opens that happened and are neither shown nor filtered, and for which a counter says why.
     #[must_use]
     pub fn lost(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! The dashboard's loop: what happens becomes messages, what they answer is done here.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,24 +12,29 @@ use tokio::time::Instant;
 use super::account::Account;
 use super::child::Streams;
 use super::keyboard::{self, Typed};
+use super::stage::{Cast, Stage};
 use super::tail::{self, Tail};
-use super::terminal::{self, Output, Screen, Taken};
-use super::{Capture, Origin, Plan, signals, user};
+use super::terminal::{self, Taken};
+use super::{Capture, Origin, Plan, scripted, signals, user};
+use crate::app::replay::Replay;
 use crate::app::{App, Effect, Look, Msg, Outcome, Own, Settings, update};
-use crate::cli::{CaptureArgs, DisplayArgs, LookArgs};
-use crate::error::Error;
+use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
+use crate::error::{Error, Kind};
 use crate::model;
+use crate::recording::keys::{self as script_keys, Act};
 use crate::session::Session;
 use crate::source::Input;
-use crate::source::replay::Pace;
-use crate::source::replay::{Control, Position};
-use crate::view::{self, theme};
+use crate::source::replay::{self, Pace};
+use crate::view::theme;
 
 /// Least time between two frames: 20 a second.
-const FRAME: Duration = Duration::from_millis(50);
+pub(super) const FRAME: Duration = Duration::from_millis(50);
 
 /// How often it is looked what time it is.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Size of a cast where there is no terminal to have one.
+const CAST_SIZE: (u16, u16) = (100, 34);
 
 /// Longest wait for what the source still has, after it was asked to stop.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -44,6 +49,10 @@ pub struct DashboardOptions {
     /// Whether it ends when the source does (a command that was traced has ended), instead of leaving the last
     /// picture to be looked at.
     pub quit_at_end: bool,
+    /// Whether it is on a terminal; else it is drawn for a cast alone.
+    pub on_terminal: bool,
+    /// What is done when, of itself; ends with [`Act::End`]. Empty for nothing.
+    pub script: Vec<(Duration, Act)>,
 }
 
 /// What hands the dashboard its input.
@@ -56,15 +65,13 @@ pub trait Inputs {
     fn asked(&self) -> bool {
         false
     }
-    /// Tells a replay something.
-    fn control(&self, _: Control) {}
-    /// Where a replay is.
-    fn position(&self) -> Option<Position> {
-        None
-    }
     /// What time it is where the inputs come from, boot clock, ns: a recording's own time, in a replay.
     fn now_ns(&self) -> u64 {
         boot_ns()
+    }
+    /// The replay that they come from, if they do.
+    fn replay(&self) -> Option<&replay::Replay> {
+        None
     }
 }
 
@@ -81,38 +88,54 @@ impl Inputs for Capture {
         self.asked
     }
 
-    fn control(&self, control: Control) {
-        if let Origin::Replay(replay) = &self.origin {
-            replay.control(control);
-        }
-    }
-
-    fn position(&self) -> Option<Position> {
-        match &self.origin {
-            Origin::Live(_) => None,
-            Origin::Replay(replay) => Some(*replay.position().borrow()),
-        }
-    }
-
     fn now_ns(&self) -> u64 {
         match &self.origin {
             Origin::Live(_) => boot_ns(),
             Origin::Replay(replay) => replay.now_ns(),
         }
     }
+
+    fn replay(&self) -> Option<&replay::Replay> {
+        match &self.origin {
+            Origin::Live(_) => None,
+            Origin::Replay(replay) => Some(replay),
+        }
+    }
 }
 
-/// Runs `opentop` without a subcommand on a terminal: the dashboard. `typed` is the whole command line.
+/// Runs `opentop` without a subcommand: the dashboard, on a terminal or for a cast alone. `typed` is the whole command
+/// line.
 ///
 /// # Errors
 /// Whatever keeps it from starting, and a terminal that cannot be written to.
 pub fn dashboard(
     look: &LookArgs,
     display: &DisplayArgs,
+    cast: &CastArgs,
     args: &CaptureArgs,
     typed: &[OsString],
 ) -> Result<ExitCode, Error> {
     let filter = super::trace::filter(display.filter.as_deref())?;
+    let script = script(cast.keys.as_deref())?;
+    let terminal = io::stdout().is_terminal();
+    let on_terminal = terminal && cast.cast_size.is_none();
+    let size = match cast.cast_size {
+        Some(size) => size,
+        None if terminal => terminal::size(),
+        None => CAST_SIZE,
+    };
+    let settings = settings(filter, look, args.recording.read.is_none(), on_terminal);
+    let invoker = user::invoker();
+    if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
+        && (script.is_some() || !on_terminal)
+    {
+        return scripted::cast((from, to), invoker.as_ref(), settings, size, script);
+    }
+    let cast = cast.cast.as_deref().map(|path| {
+        let now = jiff::Timestamp::now().as_second();
+        Cast::create(path, invoker.as_ref(), size, Some(now))
+    });
+    let mut stage = Stage::new(on_terminal, cast.transpose()?, size);
     // The command must neither draw over the screen nor take its keys.
     let (output, streams) = match args.cmd.as_slice() {
         [] => (None, Streams::default()),
@@ -122,61 +145,92 @@ pub fn dashboard(
             (Some(from), Streams { input, output: Some(to) })
         }
     };
-    let invoker = user::invoker();
     let mut capture = match &args.recording.read {
         Some(path) => Capture::replay(path, invoker.as_ref(), Pace::Clock)?,
         None => Capture::start(Plan { args, typed, streams, invoker })?,
     };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
-    let var = |name| std::env::var(name).ok();
-    let colors = if look.no_color {
-        theme::Colors::None
-    } else {
-        theme::Colors::from_env(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref())
+    let options = DashboardOptions {
+        settings,
+        mouse: !look.no_mouse,
+        quit_at_end: args.recording.read.is_none(),
+        on_terminal,
+        script: script.unwrap_or_default(),
     };
-    let settings = Settings {
-        model: model::Options::default(),
-        look: Look { theme: look.theme, colors, ascii: look.ascii },
-        live: args.recording.read.is_none(),
-        time_zone: jiff::tz::TimeZone::system(),
-        parse: crate::filter::Filter::parse,
-        filter,
-    };
-    let options = DashboardOptions { settings, mouse: !look.no_mouse, quit_at_end: args.recording.read.is_none() };
     let handle = capture.runtime.handle().clone();
     let session = capture.session.clone();
-    let account = handle.block_on(run(session, &mut capture, options))?;
+    let began = Instant::now();
+    let account = handle.block_on(run(session, &mut capture, &mut stage, options))?;
+    let cast = stage.finish(began.elapsed(), capture.status.unwrap_or(0));
     if let Some(tail) = tail {
         tail.show();
     }
-    Ok(capture.finish(&account))
+    let code = capture.finish(&account);
+    cast.map(|()| code)
 }
 
-/// Runs the dashboard until the person quits or the source ends (see [`DashboardOptions::quit_at_end`]); gives what
-/// became of every open.
-///
-/// # Errors
-/// When there is no terminal, or it cannot be written to.
-pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardOptions) -> Result<Account, Error> {
+/// The script of `--keys`, as its timeline.
+fn script(text: Option<&str>) -> Result<Option<Vec<(Duration, Act)>>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let steps = script_keys::parse(text)
+        .map_err(|e| Error::new(Kind::Usage, format!("--keys cannot be understood:\n{}", e.pointing(text))))?;
+    Ok(Some(script_keys::timeline(steps)))
+}
+
+/// How it looks. Off the terminal nothing of this machine decides that, nor what time it is.
+fn settings(filter: Option<crate::filter::Filter>, look: &LookArgs, live: bool, on_terminal: bool) -> Settings {
+    let var = |name| std::env::var(name).ok();
+    let colors = match (look.no_color, on_terminal) {
+        (true, _) => theme::Colors::None,
+        (_, true) => {
+            theme::Colors::from_env(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref())
+        }
+        (_, false) => theme::Colors::True,
+    };
+    let foreign = !live && !on_terminal;
+    Settings {
+        model: model::Options::default(),
+        look: Look { theme: look.theme, colors, ascii: look.ascii },
+        live,
+        time_zone: if foreign { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() },
+        parse: crate::filter::Filter::parse,
+        filter,
+    }
+}
+
+/// Runs the dashboard until the person or the script quits, or the source ends (see
+/// [`DashboardOptions::quit_at_end`]); gives what became of every open.
+async fn run(
+    session: Session,
+    inputs: &mut impl Inputs,
+    stage: &mut Stage,
+    options: DashboardOptions,
+) -> Result<Account, Error> {
     let no_terminal = |error: io::Error| {
         Error::failed(format!("the dashboard needs a terminal ({error}); `opentop trace` writes lines to anything"))
     };
-    let taken = Taken::new(options.mouse).map_err(no_terminal)?;
-    let mut keys = keyboard::start().map_err(|e| Error::failed(format!("cannot start the reader of keys: {e}")))?;
+    let taken = options.on_terminal.then(|| Taken::new(options.mouse)).transpose().map_err(no_terminal)?;
+    let no_keys = |e| Error::failed(format!("cannot start the reader of keys: {e}"));
+    let mut keys = options.on_terminal.then(keyboard::start).transpose().map_err(no_keys)?;
     // Those that end a session are waited for elsewhere, and come as the end of the input.
     let mut resized = signal(SignalKind::window_change())
         .map_err(|e| Error::failed(format!("cannot watch the size of the terminal: {e}")))?;
-    let (columns, rows) = terminal::size();
-    let mut screen = Screen::new(Output, columns, rows);
+    let began = Instant::now();
+    let (columns, rows) = stage.size();
     let mut app = App::new(session, options.settings);
+    let mut positions = inputs.replay().map(replay::Replay::position);
+    app.replay = inputs.replay().map(|replay| {
+        let chunks = replay.index().iter().map(|entry| (entry.time_ns, entry.ordinal)).collect();
+        Replay { position: *replay.position().borrow(), chunks }
+    });
+    let mut script = options.script.into_iter().peekable();
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);
     let (looked_to, mut looked) = tokio::sync::mpsc::channel(4);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
     let mut changed = true;
-    let mut closed = false;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
     update(&mut app, Msg::Tick(inputs.now_ns()));
@@ -187,15 +241,24 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
             match effect {
                 Effect::Quit => break 'running,
                 Effect::Suspend => {
+                    let Some(taken) = &taken else { continue };
                     taken.suspend().map_err(no_terminal)?;
-                    let (columns, rows) = terminal::size();
-                    screen.resize(columns, rows);
+                    stage.resize(began.elapsed(), terminal::size());
+                    let (columns, rows) = stage.size();
                     changed |= update(&mut app, Msg::Resize(columns, rows)).changed;
                 }
-                Effect::Repaint => screen.repaint(),
-                Effect::Control(control) => inputs.control(control),
-                Effect::Copy(text) => super::clipboard::copy(&text),
+                Effect::Repaint => stage.repaint(),
+                Effect::Control(control) => {
+                    if let Some(replay) = inputs.replay() {
+                        replay.control(control);
+                    }
+                }
+                Effect::Copy(text) if taken.is_some() => super::clipboard::copy(&text),
+                Effect::Copy(_) => {}
                 Effect::Look(key) => super::look::look(key, looked_to.clone()),
+                Effect::NameUsers(uids) if app.replay.is_some() => {
+                    changed |= update(&mut app, Msg::Users(scripted::strangers(uids))).changed;
+                }
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
             }
         }
@@ -204,14 +267,17 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
         }
         // A new filter is worked off in pieces, between which keys are looked at.
         let busy = app.is_examining();
+        // A replay that has ended can be taken back.
+        let waiting = !app.live.ended || app.replay.is_some();
+        let due = script.peek().map(|(due, _)| began + *due);
         outcome = tokio::select! {
             biased;
-            _ = resized.recv() => {
-                let (columns, rows) = terminal::size();
-                screen.resize(columns, rows);
+            _ = resized.recv(), if taken.is_some() => {
+                stage.resize(began.elapsed(), terminal::size());
+                let (columns, rows) = stage.size();
                 update(&mut app, Msg::Resize(columns, rows))
             }
-            typed = keys.recv() => match typed {
+            typed = typed(&mut keys) => match typed {
                 Some(Typed::Event(Event::Key(key))) => update(&mut app, Msg::Key(key)),
                 Some(Typed::Event(Event::Mouse(mouse))) => update(&mut app, Msg::Mouse(mouse)),
                 Some(Typed::Event(_)) => Outcome::default(),
@@ -219,23 +285,31 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
                 Some(Typed::Gone) | None => break,
             },
             () = tokio::time::sleep_until(next_frame), if changed => {
-                draw(&mut screen, &app)?;
+                stage.draw(began.elapsed(), &app)?;
                 changed = false;
                 next_frame = Instant::now() + FRAME;
                 Outcome::default()
             },
+            () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => match script.next() {
+                Some((_, Act::Key(key))) => update(&mut app, Msg::Key(key)),
+                Some((_, Act::Mark(label))) => {
+                    stage.mark(began.elapsed(), &label);
+                    Outcome::default()
+                }
+                // The size of a terminal is not ours to change.
+                Some((_, Act::Resize(..))) if taken.is_some() => Outcome::default(),
+                Some((_, Act::Resize(columns, rows))) => {
+                    stage.resize(began.elapsed(), (columns, rows));
+                    update(&mut app, Msg::Resize(columns, rows))
+                }
+                Some((_, Act::End)) | None => break,
+            },
             Some((key, family, cgroup)) = looked.recv() => update(&mut app, Msg::Looked(key, family, cgroup)),
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
-            came = inputs.next(), if !closed => {
-                // A replay has more to come when it is taken back; a second end is the last one.
-                closed = app.live.ended && matches!(came, Input::End);
-                update(&mut app, Msg::Input(came))
-            }
+            position = moved(&mut positions) => update(&mut app, Msg::Position(position)),
+            came = inputs.next(), if waiting => update(&mut app, Msg::Input(came)),
             _ = tick.tick() => {
                 update(&mut app, Msg::Own(own()));
-                if let Some(position) = inputs.position() {
-                    changed |= update(&mut app, Msg::Position(position)).changed;
-                }
                 update(&mut app, Msg::Tick(inputs.now_ns()))
             }
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),
@@ -243,16 +317,30 @@ pub async fn run(session: Session, inputs: &mut impl Inputs, options: DashboardO
     }
     inputs.stop();
     drain(&mut app, inputs).await;
+    // The last frame of a cast has all there is.
+    let last = stage.draw(began.elapsed(), &app);
     drop(taken);
-    let model = &app.live;
-    Ok(Account { totals: model.totals, shown: model.shown, filtered: model.filtered, undecodable: model.undecodable })
+    last?;
+    Ok(Account::of(&app.live))
 }
 
-fn draw<W: Write>(screen: &mut Screen<W>, app: &App) -> Result<(), Error> {
-    screen
-        .frame(|buf| view::draw(app, buf))
-        .map(|_| ())
-        .map_err(|e| Error::failed(format!("cannot write to the terminal: {e}")))
+/// The next key; never, where there is no keyboard.
+async fn typed(keys: &mut Option<tokio::sync::mpsc::Receiver<Typed>>) -> Option<Typed> {
+    match keys {
+        Some(keys) => keys.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The replay's next position; never, when there is none any more.
+async fn moved(positions: &mut Option<tokio::sync::watch::Receiver<replay::Position>>) -> replay::Position {
+    if let Some(watched) = positions
+        && watched.changed().await.is_ok()
+    {
+        return *watched.borrow_and_update();
+    }
+    *positions = None;
+    std::future::pending().await
 }
 
 /// Takes in what the source still has, until its end.

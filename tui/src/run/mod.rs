@@ -11,7 +11,9 @@ mod keyboard;
 mod look;
 mod output;
 mod probe_log;
+mod scripted;
 mod signals;
+mod stage;
 mod summary;
 mod tail;
 pub mod terminal;
@@ -86,6 +88,8 @@ struct Capture {
     status: Option<u8>,
     /// The file of `--probe-log`.
     log: Option<ProbeLog>,
+    /// The source is gone: nothing comes any more.
+    closed: bool,
     /// Whether a signal or `--duration` asked for the end.
     asked: bool,
 }
@@ -152,6 +156,7 @@ impl Capture {
             command,
             status: None,
             log,
+            closed: false,
             asked: false,
         })
     }
@@ -176,6 +181,7 @@ impl Capture {
             command: None,
             status: None,
             log: None,
+            closed: false,
             asked: false,
         })
     }
@@ -201,11 +207,13 @@ impl Capture {
             let end = tokio::select! {
                 biased;
                 Some(end) = self.ends.recv() => end,
-                input = self.inputs.recv() => {
+                input = self.inputs.recv(), if !self.closed => {
+                    self.closed = input.is_none();
                     let input = input.unwrap_or(Input::End);
                     self.record(&input);
                     return input;
                 }
+                else => std::future::pending().await,
             };
             self.react(end);
         }

@@ -19,7 +19,7 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
         Mode::Prompt(_) => PROMPT_KEYS.to_vec(),
         Mode::Menu(_) => vec![("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
         Mode::Help(_) => vec![("Up", "scroll"), ("any key", "back")],
-        Mode::Normal => footer().filter_map(|b| Some((*b.keys.first()?, b.word))).collect(),
+        Mode::Normal => footer(app.replay.is_some()).filter_map(|b| Some((*b.keys.first()?, b.word))).collect(),
     };
     let mut keys = keys;
     let mut end = area.right();

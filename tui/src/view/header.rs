@@ -97,7 +97,7 @@ fn from(app: &App, theme: &Theme, full: bool) -> Vec<Piece> {
 fn state(app: &App, theme: &Theme) -> Vec<Piece> {
     let ascii = app.settings.look.ascii;
     let elapsed = (text::clock(app.elapsed_s()), theme.text());
-    if let Some(at) = app.position {
+    if let Some(at) = app.replay.as_ref().map(|replay| replay.position) {
         let mark = match (at.ended, at.playing, ascii) {
             (true, _, false) => ("■ ended ", theme.dim()),
             (true, _, true) => ("* ended ", theme.dim()),

@@ -16,6 +16,7 @@ mod opens;
 mod page;
 pub mod processes;
 mod prompt;
+pub(crate) mod scrub;
 pub(crate) mod tabs;
 pub mod text;
 pub mod theme;
@@ -57,6 +58,9 @@ pub fn draw(app: &App, buf: &mut Buffer) {
         (None, Tab::Failures) => failures::draw(app, &theme, &at, buf),
         (None, Tab::Latency) => latency::draw(app, &theme, at.single, buf),
         (None, Tab::Health) => health::draw(app, &theme, at.single, buf),
+    }
+    if let Some(replay) = &app.replay {
+        scrub::draw(app, replay, &theme, at.scrub, buf);
     }
     footer::draw(app, &theme, at.footer, buf);
     match &app.mode {

@@ -125,7 +125,7 @@ fn the_help_shows_every_key() {
     let mut app = busy(120, 60);
     press(&mut app, "?");
     let picture = picture(&app);
-    for binding in crate::app::keys::BINDINGS {
+    for binding in crate::app::keys::rows(false) {
         assert!(
             picture.contains(&binding.keys.join(" ")) && picture.contains(binding.help),
             "{picture}\nlacks {}",

@@ -1,0 +1,205 @@
+//! Where frames go: the terminal, the cast of `--cast`, or both. Frames are the same in either.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::output;
+use super::terminal::{Output, Screen};
+use super::user::Invoker;
+use crate::app::{App, Mode, Page, Tab};
+use crate::error::{Error, in_words};
+use crate::escape::Escaped;
+use crate::recording::cast::CastWriter;
+use crate::view;
+
+/// A player shows a cursor where the last write ended: it is hidden with the first frame.
+const HIDE_CURSOR: &[u8] = b"\x1b[?25l";
+
+/// A cast in the making. After a failed write nothing more is written: what is in the file plays.
+#[derive(Debug)]
+pub(super) struct Cast {
+    writer: CastWriter<File>,
+    name: String,
+    failed: Option<io::Error>,
+    started: bool,
+}
+
+impl Cast {
+    /// Makes the file, as the user who called sudo. `timestamp`: seconds since 1970 of the beginning.
+    pub(super) fn create(
+        path: &Path,
+        invoker: Option<&Invoker>,
+        size: (u16, u16),
+        timestamp: Option<i64>,
+    ) -> Result<Self, Error> {
+        let name = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
+        let file = output::create(path, invoker)?;
+        let writer = CastWriter::new(file, size, timestamp, "opentop").map_err(|e| cannot_write(&name, &e))?;
+        Ok(Self { writer, name, failed: None, started: false })
+    }
+
+    fn write(&mut self, what: impl FnOnce(&mut CastWriter<File>) -> io::Result<()>) {
+        if self.failed.is_none() {
+            self.failed = what(&mut self.writer).err();
+        }
+    }
+
+    fn frame(&mut self, at: Duration, bytes: &[u8]) {
+        if std::mem::replace(&mut self.started, true) {
+            return self.write(|writer| writer.frame(at, bytes));
+        }
+        self.write(|writer| writer.frame(at, &[HIDE_CURSOR, bytes].concat()));
+    }
+}
+
+fn cannot_write(name: &str, error: &io::Error) -> Error {
+    let error = in_words(error);
+    Error::failed(format!("cannot write the cast {name}: {error}; what is in it so far plays; choose another file"))
+}
+
+/// Both ways of a frame.
+#[derive(Debug)]
+struct Tee {
+    terminal: Option<Output>,
+    cast: Option<Cast>,
+    /// Since the beginning.
+    at: Duration,
+}
+
+impl Write for Tee {
+    /// One frame, whole.
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.write_all(frame)?;
+        }
+        if let Some(cast) = &mut self.cast {
+            cast.frame(self.at, frame);
+        }
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a marker tells the change of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    view: &'static str,
+    filter: String,
+    paused: bool,
+}
+
+impl Seen {
+    fn of(app: &App) -> Self {
+        let view = match (&app.page, app.tab) {
+            (Some(Page::Process(_)), _) => "process",
+            (Some(Page::Event(_)), _) => "open",
+            (None, tab @ (Tab::Live | Tab::Files | Tab::Failures | Tab::Latency | Tab::Health)) => tab.name(),
+        };
+        let still = app.replay.as_ref().is_some_and(|replay| !replay.position.playing);
+        let filter = app.filter().map(|filter| filter.text().to_owned()).unwrap_or_default();
+        Self { view, filter, paused: app.frozen.is_some() || still }
+    }
+
+    /// What is different since `before`, in words.
+    fn since(&self, before: &Self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.view != before.view {
+            words.push(format!("view {}", self.view));
+        }
+        if self.filter != before.filter {
+            let text = Escaped(self.filter.as_bytes());
+            words.push(if self.filter.is_empty() { "no filter".to_owned() } else { format!("filter {text}") });
+        }
+        if self.paused != before.paused {
+            words.push(if self.paused { "paused" } else { "goes on" }.to_owned());
+        }
+        words
+    }
+}
+
+/// The screen with everything it goes to.
+#[derive(Debug)]
+pub(super) struct Stage {
+    screen: Screen<Tee>,
+    size: (u16, u16),
+    seen: Option<Seen>,
+}
+
+impl Stage {
+    /// A stage of so many columns and rows, on the terminal or not.
+    pub(super) fn new(on_terminal: bool, cast: Option<Cast>, (columns, rows): (u16, u16)) -> Self {
+        let tee = Tee { terminal: on_terminal.then_some(Output), cast, at: Duration::ZERO };
+        Self { screen: Screen::new(tee, columns, rows), size: (columns, rows), seen: None }
+    }
+
+    /// Columns and rows.
+    pub(super) fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
+    /// The next frame is drawn anew.
+    pub(super) fn repaint(&mut self) {
+        self.screen.repaint();
+    }
+
+    /// Another size, from `at` (since the beginning) on.
+    pub(super) fn resize(&mut self, at: Duration, (columns, rows): (u16, u16)) {
+        if (columns, rows) != self.size {
+            self.size = (columns, rows);
+            if let Some(cast) = &mut self.screen.writer().cast {
+                cast.write(|writer| writer.resize(at, (columns, rows)));
+            }
+        }
+        self.screen.resize(columns, rows);
+    }
+
+    /// Puts a marker into the cast.
+    pub(super) fn mark(&mut self, at: Duration, label: &str) {
+        if let Some(cast) = &mut self.screen.writer().cast {
+            cast.write(|writer| writer.marker(at, label));
+        }
+    }
+
+    /// Draws a frame, at `at` since the beginning; where the view, the filter or a pause changed, a marker before it.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written to, or the cast where there is no terminal.
+    pub(super) fn draw(&mut self, at: Duration, app: &App) -> Result<(), Error> {
+        // A filter being typed is none yet.
+        if !matches!(app.mode, Mode::Prompt(_)) {
+            let now = Seen::of(app);
+            for label in self.seen.as_ref().map(|before| now.since(before)).unwrap_or_default() {
+                self.mark(at, &label);
+            }
+            self.seen = Some(now);
+        }
+        self.screen.writer().at = at;
+        self.screen
+            .frame(|buf| view::draw(app, buf))
+            .map_err(|e| Error::failed(format!("cannot write to the terminal: {e}")))?;
+        let tee = self.screen.writer();
+        match &mut tee.cast {
+            // With nobody to see the dashboard, it is for the cast alone.
+            Some(cast) if tee.terminal.is_none() => match cast.failed.take() {
+                Some(error) => Err(cannot_write(&cast.name, &error)),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the cast with an exit status.
+    ///
+    /// # Errors
+    /// When the cast could not be written, now or before.
+    pub(super) fn finish(&mut self, at: Duration, status: u8) -> Result<(), Error> {
+        let Some(cast) = &mut self.screen.writer().cast else { return Ok(()) };
+        cast.write(|writer| writer.exit(at, status));
+        cast.failed.take().map_or(Ok(()), |error| Err(cannot_write(&cast.name, &error)))
+    }
+}

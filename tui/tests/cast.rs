@@ -1,0 +1,282 @@
+//! Casts of the real binary: made from a recording by a script, played by an emulator and by asciinema; and a replay
+//! under its keys.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Ended, opentop, pty::Pty};
+use opentop::{
+    event::RecordBuilder,
+    recording::{Options, Recorder},
+    session::{AttachKind, Session},
+    source::{Batch, Counters},
+};
+
+const S: u64 = 1_000_000_000;
+const SECONDS: u64 = 30;
+
+/// Ten opens a second, half of them by `make`; opens of `late` come after 20 s.
+fn record(path: &Path) {
+    let session = Session {
+        attach: AttachKind::Kprobe,
+        reason: "first choice".into(),
+        kernel: "6.1.0".into(),
+        hostname: "elsewhere".into(),
+        wall_offset_ns: 1_700_000_000 * S as i64,
+        start_ns: S,
+        routes: Vec::new(),
+        capture: "all".into(),
+        ring_bytes: 1 << 20,
+    };
+    let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
+    let mut counters = Counters::default();
+    for second in 0..SECONDS {
+        let mut batch = Batch::default();
+        for n in 0..10 {
+            let (pid, comm) = if n % 2 == 0 { (70, "make") } else { (71, "cc1") };
+            let name = if second < 20 { format!("early-{n}") } else { format!("late-{n}") };
+            batch.push(&RecordBuilder::new(pid, comm, name).dir("/src").at((second + 1) * S + n * 1000).build());
+        }
+        recorder.offer(&batch);
+        counters.at_ns = (second + 1) * S + S / 2;
+        counters.totals.opens += 10;
+        recorder.offer_counters(&counters);
+    }
+    recorder.finish().unwrap();
+}
+
+fn cast(from: &Path, to: &Path, more: &[&str]) -> Ended {
+    Ended::of(opentop().arg("-r").arg(from).arg("--cast").arg(to).args(more).output().unwrap())
+}
+
+/// The header and the events.
+fn read(path: &Path) -> (serde_json::Value, Vec<(f64, String, String)>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    let header = serde_json::from_str(lines.next().unwrap()).unwrap();
+    (header, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// What a player shows at the end.
+fn last_screen(events: &[(f64, String, String)], (cols, rows): (usize, usize)) -> String {
+    let mut emulator = avt::Terminal::new(cols, rows).unwrap();
+    for (_, code, data) in events {
+        match code.as_str() {
+            "o" => {
+                emulator.feed([data.as_str()]);
+            }
+            "r" => {
+                let (cols, rows) = data.split_once('x').unwrap();
+                emulator.resize(cols.parse().unwrap(), rows.parse().unwrap());
+            }
+            _ => {}
+        }
+    }
+    emulator.screen().visible_lines().map(|line| line.text().trim_end().to_owned() + "\n").collect()
+}
+
+const SCRIPT: &str = "wait 3s; key /; type comm:make; key Enter; mark made by make; wait 1s; key Right; key ]; wait 2s; \
+                      resize 120x30; key 2; wait 1s; key 1; key Esc; key Tab; wait 1s; key Space; wait 1s";
+
+#[test]
+fn the_same_recording_and_script_give_the_same_bytes_and_the_expected_last_screen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to, again) = (dir.path().join("x.otop"), dir.path().join("a.cast"), dir.path().join("b.cast"));
+    record(&from);
+    let options = ["--cast-size", "100x34", "--keys", SCRIPT];
+    let ended = cast(&from, &to, &options);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+    ended.account();
+    // Nothing of this machine is in it.
+    let other = opentop()
+        .arg("-r")
+        .arg(&from)
+        .arg("--cast")
+        .arg(&again)
+        .args(options)
+        .env("NO_COLOR", "1")
+        .env("TZ", "Asia/Tokyo")
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(0));
+    assert!(std::fs::read(&to).unwrap() == std::fs::read(&again).unwrap(), "two runs, two casts");
+
+    let (header, events) = read(&to);
+    assert_eq!((&header["version"], &header["term"]["cols"]), (&3.into(), &100.into()));
+    assert_eq!(header["timestamp"], 1_700_000_001);
+    let marks: Vec<&str> = events.iter().filter(|e| e.1 == "m").map(|e| e.2.as_str()).collect();
+    assert_eq!(marks, ["made by make", "filter comm:make", "view Files", "view Live", "no filter", "paused"]);
+    assert_eq!(events.iter().find(|e| e.1 == "r").unwrap().2, "120x30");
+    assert_eq!(events.last().map(|e| (e.1.as_str(), e.2.as_str())), Some(("x", "0")));
+    assert!(events.iter().all(|e| matches!(e.1.as_str(), "o" | "m" | "r" | "x")), "what is typed is never in it");
+    let seconds: f64 = events.iter().map(|e| e.0).sum();
+    let typing = 0.06 * "comm:make".len() as f64;
+    assert!((seconds - 9.0 - typing).abs() < 0.06, "{seconds}");
+
+    let screen = last_screen(&events, (100, 34));
+    // 10 s by the jump, the rest by the clock, a part of it twice as fast.
+    for shown in ["❚❚ replay 00:00:2", "make", "cc1", "/src/late-9", "×2", "00:00:30"] {
+        assert!(screen.contains(shown), "{shown} is not in\n{screen}");
+    }
+}
+
+#[test]
+fn without_a_script_a_cast_is_as_long_as_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("x.otop"), dir.path().join("a.cast"));
+    record(&from);
+    let ended = cast(&from, &to, &[]);
+    assert_eq!(ended.account(), [SECONDS * 10, SECONDS * 10, 0, 0]);
+    let (header, events) = read(&to);
+    assert_eq!((&header["term"]["cols"], &header["term"]["rows"]), (&100.into(), &34.into()));
+    let seconds: f64 = events.iter().map(|e| e.0).sum();
+    assert!((seconds - SECONDS as f64).abs() < 1.0, "{seconds}");
+    let screen = last_screen(&events, (100, 34));
+    assert!(screen.contains("ended") && screen.contains("/src/late-9"), "{screen}");
+}
+
+#[test]
+fn a_cast_has_no_queries_and_no_mouse_and_is_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("x.otop"), dir.path().join("a.cast"));
+    record(&from);
+    cast(&from, &to, &["--keys", SCRIPT]);
+    let (_, events) = read(&to);
+    quiet(&events.iter().map(|e| e.2.as_str()).collect::<String>());
+    assert!(std::fs::metadata(&to).unwrap().len() < 300_000);
+}
+
+/// No questions to the terminal, and nothing of the mouse.
+fn quiet(text: &str) {
+    let queries = [
+        "\x1b[c",
+        "\x1b[>c",
+        "\x1b[0c",
+        "\x1b[5n",
+        "\x1b[6n",
+        "\x1b[?6n",
+        "\x1b[18t",
+        "\x1b[14t",
+        "\x1bP",
+        "\x1b[?u",
+        "\x1b]10;?",
+        "\x1b]11;?",
+    ];
+    for query in queries {
+        assert!(!text.contains(query), "{query:?} asks the terminal");
+    }
+    // What the mouse would have sent: ESC [ < or ESC [ M.
+    assert!(!text.contains("\x1b[<") && !text.contains("\x1b[M"), "mouse bytes");
+}
+
+#[test]
+fn errors_of_a_script_point_at_their_place() {
+    let ended = common::run(["-r", "x", "--cast", "y", "--keys", "wait 1s; prss q"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("           ^^^^^^"), "{}", ended.stderr);
+    let ended = common::run(["--keys", "key q"]);
+    assert_eq!(ended.code, Some(2), "a script with nothing to drive: {ended:?}");
+    assert!(!Path::new("y").exists());
+}
+
+#[test]
+fn the_keys_of_a_replay_stop_step_and_jump_also_behind_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("x.otop");
+    record(&from);
+    let mut pty = Pty::start(opentop().arg("-r").arg(&from), 120, 40);
+    pty.wait_for("the replay", |screen| screen.contains("▶ replay") && screen.contains("+10 s"));
+    pty.keys("$");
+    pty.wait_for("the end", |screen| screen.contains("ended") && screen.contains("/src/late-9"));
+    pty.keys("0 ");
+    pty.wait_for("the beginning again", |screen| screen.contains("replay 00:00:0") && !screen.contains("late-"));
+    pty.keys("\x1b[C\x1b[C");
+    pty.wait_for("two jumps", |screen| screen.contains("replay 00:00:2"));
+    pty.keys(".,]");
+    pty.wait_for("standing still, faster", |screen| screen.contains("❚❚ replay") && screen.contains("×2"));
+    pty.keys("?");
+    pty.wait_for("the help on replays", |screen| screen.contains("ten seconds back"));
+    pty.keys("qq");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+}
+
+#[test]
+fn sigterm_ends_a_replay_cleanly() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("x.otop"), dir.path().join("live.cast"));
+    record(&from);
+    let mut pty = Pty::start(opentop().arg("-r").arg(&from).arg("--cast").arg(&to), 120, 40);
+    pty.wait_for("the replay", |screen| screen.contains("▶ replay"));
+    pty.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+    let (header, events) = read(&to);
+    assert_eq!(header["term"]["cols"], 120);
+    assert_eq!(events.last().unwrap().1, "x");
+    assert!(last_screen(&events, (120, 40)).contains("opentop"));
+}
+
+#[test]
+fn a_live_cast_needs_no_terminal() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("live.cast");
+    let ended = Ended::of(
+        opentop()
+            .arg("--cast")
+            .arg(&to)
+            .args(["--cast-size", "110x30", "--keys", "wait 100ms; key 3; wait 5s", "--"])
+            .args(["sh", "-c", "for i in 1 2 3 4 5; do cat /nonexistent-$i; sleep 0.1; done; exit 7"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    let (_, events) = read(&to);
+    assert_eq!(events.last().map(|e| (e.1.as_str(), e.2.as_str())), Some(("x", "7")));
+    assert!(events.iter().any(|e| e.1 == "m" && e.2 == "view Failures"));
+    let screen = last_screen(&events, (110, 30));
+    assert!(screen.contains("Failures") && screen.contains("ENOENT") && screen.contains("ended"), "{screen}");
+}
+
+#[test]
+fn asciinema_makes_a_clean_cast_of_a_replay() {
+    let version = Command::new("asciinema").arg("--version").output();
+    let Some(version) = version.ok().filter(|out| out.status.success()) else {
+        let say = b"SKIPPED asciinema_makes_a_clean_cast_of_a_replay: there is no asciinema here\n";
+        return std::io::Write::write_all(&mut std::io::stderr(), say).unwrap();
+    };
+    let three = String::from_utf8_lossy(&version.stdout).contains(" 3.");
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("x.otop"), dir.path().join("a.cast"));
+    record(&from);
+    let line = format!(
+        "'{}' -r '{}' --keys 'wait 1s; key $; wait 1s; key 2; wait 1s; key 1; wait 1s; key q'",
+        env!("CARGO_BIN_EXE_opentop"),
+        from.display()
+    );
+    let mut command = Command::new("asciinema");
+    command.args(["rec", "-c", &line]).env("ASCIINEMA_CONFIG_HOME", dir.path());
+    if three {
+        command.args(["--output-format", "asciicast-v2"]);
+    }
+    let mut pty = Pty::start(command.arg(&to), 100, 34);
+    assert_eq!(pty.wait().code(), Some(0), "{}", pty.screen());
+    let (header, events) = read(&to);
+    assert_eq!((&header["width"], &header["height"]), (&100.into(), &34.into()));
+    let text: String = events.iter().filter(|e| e.1 == "o").map(|e| e.2.as_str()).collect();
+    quiet(&text);
+    assert!(events.iter().all(|e| e.1 != "i"));
+    assert!(text.len() < 50_000, "{} bytes", text.len());
+    // The screen before opentop gave the terminal back, as a player shows it.
+    let (shown, after) = text.rsplit_once("\x1b[?1049l").unwrap();
+    let mut emulator = avt::Terminal::new(100, 34).unwrap();
+    emulator.feed([shown]);
+    let screen: String = emulator.screen().visible_lines().map(|line| line.text().to_owned() + "\n").collect();
+    assert!(screen.contains("■ ended") && screen.contains("/src/late-9") && screen.contains("make"), "{screen}");
+    assert!(after.contains("300 opens = 300 shown + 0 filtered + 0 lost"), "{after:?}");
+}
