@@ -140,7 +140,7 @@ fn live() -> Result<Tally> {
     }
     let (events, truth) = (fs::read_to_string(file("events"))?, fs::read_to_string(file("truth"))?);
     let tracepoint = stderr.contains("tracepoint");
-    let trace = Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint };
+    let trace = Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint, kprobe: false };
     tally.add(tell(WHAT, truth::judge(&trace)?));
     Ok(tally)
 }
@@ -211,7 +211,13 @@ fn taken(dir: &Path, kind: &str) -> Result<BTreeMap<String, Verdict>> {
     let (status, stderr) = (read("status")?, read("stderr")?);
     anyhow::ensure!(status.trim() == "0", "opentop ended with {}: {}", status.trim(), stderr.trim());
     let (events, truth) = (read("events")?, read("truth")?);
-    truth::judge(&Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint: kind == "tracepoint" })
+    truth::judge(&Trace {
+        events: &events,
+        truth: &truth,
+        stderr: &stderr,
+        tracepoint: kind == "tracepoint",
+        kprobe: kind == "kprobe",
+    })
 }
 
 /// Prints what did not pass, and counts.

@@ -1,6 +1,9 @@
 //! Loading the programs of one kind of hook and hanging them into the kernel.
 
-use std::{os::fd::AsFd as _, path::Path};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
@@ -110,6 +113,11 @@ pub(super) fn unload_all(ebpf: &mut Ebpf, kretprobes: Vec<Kretprobe>) {
             scope.spawn(move || unload(program));
         }
     });
+}
+
+/// The programs that are in the kernel.
+pub(super) fn program_fds(ebpf: &Ebpf) -> impl Iterator<Item = BorrowedFd<'_>> {
+    ebpf.programs().filter_map(|(_, program)| program.fd().ok()).map(|fd| fd.as_fd())
 }
 
 /// That it is not in the kernel is the only error there is.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use aya::maps::{Array, MapData, PerCpuArray};
-use bytemuck::Zeroable as _;
 use probe_common::{ProcessCounts, ProcessKey, loss};
 use rustc_hash::FxHashMap;
 
@@ -16,8 +15,6 @@ use super::sys;
 use crate::source::{Counters, Losses, Totals};
 
 const VALUE: usize = size_of::<ProcessCounts>();
-/// Entries of one system call.
-const BATCH: usize = 512;
 
 /// Reads the counting maps of one probe.
 pub(super) struct CounterReader {
@@ -28,8 +25,6 @@ pub(super) struct CounterReader {
     seen: FxHashMap<ProcessKey, Seen>,
     /// All that has left the table.
     retired: Totals,
-    keys: Vec<ProcessKey>,
-    values: Vec<ProcessCounts>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -45,15 +40,7 @@ impl CounterReader {
         others: Array<MapData, [u8; VALUE]>,
         losses: PerCpuArray<MapData, u64>,
     ) -> Self {
-        Self {
-            processes,
-            others,
-            losses,
-            seen: FxHashMap::default(),
-            retired: Totals::default(),
-            keys: vec![ProcessKey::zeroed(); BATCH],
-            values: vec![ProcessCounts::zeroed(); BATCH],
-        }
+        Self { processes, others, losses, seen: FxHashMap::default(), retired: Totals::default() }
     }
 
     /// Reads all of it. Processes that changed since the last reading are in the answer; those that are gone and did not
@@ -65,27 +52,22 @@ impl CounterReader {
         let mut counters = Counters { at_ns, ..Counters::default() };
         let mut seen = FxHashMap::default();
         let mut leaving = Vec::new();
-        let mut cursor = None;
-        loop {
-            let n = sys::lookup_batch(self.processes.as_fd(), &mut cursor, &mut self.keys, &mut self.values)?;
-            for (key, counts) in self.keys.iter().zip(&self.values).take(n) {
-                let raw = *counts;
-                let mut counts = raw;
-                add_histogram(&mut counts);
-                add(&mut counters.totals, &counts);
-                let last = self.seen.get(key).copied().unwrap_or_default();
-                let now = Seen { opens: counts.opens, exited: counts.exited != 0 };
-                if now.opens != last.opens || now.exited != last.exited {
-                    counters.processes.push((*key, counts));
-                } else if now.exited {
-                    leaving.push((*key, raw));
-                    continue;
-                }
-                seen.insert(*key, now);
+        let mut next = sys::next_key::<ProcessKey>(self.processes.as_fd(), None)?;
+        while let Some(key) = next {
+            next = sys::next_key(self.processes.as_fd(), Some(&key))?;
+            let Some(raw) = sys::lookup::<_, ProcessCounts>(self.processes.as_fd(), &key)? else { continue };
+            let mut counts = raw;
+            add_histogram(&mut counts);
+            add(&mut counters.totals, &counts);
+            let last = self.seen.get(&key).copied().unwrap_or_default();
+            let now = Seen { opens: counts.opens, exited: counts.exited != 0 };
+            if now.opens != last.opens || now.exited != last.exited {
+                counters.processes.push((key, counts));
+            } else if now.exited {
+                leaving.push((key, raw));
+                continue;
             }
-            if cursor.is_none() {
-                break;
-            }
+            seen.insert(key, now);
         }
         self.seen = seen;
         let others = self.others.get(&0, 0).map_err(io::Error::other)?;

@@ -99,6 +99,7 @@ pub struct Probe {
     capture: Capture,
     logger: Option<aya_log::EbpfLogger<Logger>>,
     kretprobes: Vec<kretprobe::Kretprobe>,
+    missed: u64,
 }
 
 impl Probe {
@@ -181,6 +182,7 @@ impl Probe {
             capture: Capture { flags: capture::OFF, uid: 0 },
             logger: None,
             kretprobes,
+            missed: 0,
             ebpf,
             session,
         })
@@ -251,9 +253,21 @@ impl Probe {
     /// # Errors
     /// When the kernel refuses to read the maps.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        self.counters
+        let mut counters = self
+            .counters
             .read(boot_ns())
-            .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))
+            .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))?;
+        counters.totals.losses.missed = self.missed();
+        Ok(counters)
+    }
+
+    /// Runs that the kernel skipped. Where programs stand in for each other this is more than what was lost, which
+    /// `no_entry` and `no_return` tell.
+    fn missed(&mut self) -> u64 {
+        let now = attach::program_fds(&self.ebpf).filter_map(|fd| sys::misses(fd).ok()).sum();
+        // Detached programs cannot be asked any more.
+        self.missed = self.missed.max(now);
+        self.missed
     }
 
     /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.
@@ -276,6 +290,7 @@ impl Probe {
 
     /// Takes the hooks out of the kernel. Records and counts stay and can be read. Afterwards none comes any more.
     pub fn detach(&mut self) {
+        let _ = self.missed();
         let _ = self.set_capture(Capture { flags: self.capture.flags | capture::OFF, ..self.capture });
         attach::unload_all(&mut self.ebpf, std::mem::take(&mut self.kretprobes));
         // Not every close waits for a program that is just running on another CPU: it needs microseconds.

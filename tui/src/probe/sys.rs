@@ -1,6 +1,4 @@
-//! bpf(2) where aya has no call for it: a whole hash map in a few system calls instead of two for each entry.
-//!
-//! Numbers and layouts are those of linux/bpf.h.
+//! bpf(2) where aya has no call for it. Numbers and layouts are those of linux/bpf.h.
 
 use std::{
     io,
@@ -9,21 +7,8 @@ use std::{
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
-const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
-
-/// `union bpf_attr` of the batch commands, the largest that is used here.
-#[repr(C)]
-#[derive(Default)]
-struct BatchAttr {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
-}
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 
 /// `union bpf_attr` of the element commands.
 #[repr(C)]
@@ -48,35 +33,30 @@ fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Reads up to `keys.len()` entries of a hash map, from the beginning (`cursor` of `None`) or from where the last call
-/// ended. The number of entries read comes back, and `None` as the cursor at the end of the map.
+/// The key behind `key` in a hash map, the first for `None`; `None` at the end. If `key` is gone meanwhile it begins anew.
+///
+/// One entry after the other, not a batch: while a batch is read the kernel runs no probe on that CPU
+/// (`bpf_disable_instrumentation`), and a reader that is preempted within it leaves the CPU without for a whole time slice.
 ///
 /// # Errors
-/// Those of `BPF_MAP_LOOKUP_BATCH` (Linux 5.6).
-pub(super) fn lookup_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
-    map: BorrowedFd<'_>,
-    cursor: &mut Option<u64>,
-    keys: &mut [K],
-    values: &mut [V],
-) -> io::Result<usize> {
-    let from = cursor.unwrap_or(0);
-    // The cursor of a hash map is a u32 (the bucket); eight bytes are room enough.
-    let mut next = 0u64;
-    let mut attr = BatchAttr {
-        in_batch: if cursor.is_some() { std::ptr::from_ref(&from) as u64 } else { 0 },
-        out_batch: std::ptr::from_mut(&mut next) as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count: u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX),
+/// Those of `BPF_MAP_GET_NEXT_KEY`.
+pub(super) fn next_key<K: bytemuck::Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = K::zeroed();
+    let mut attr = ElementAttr {
         map_fd: fd_number(map),
-        ..BatchAttr::default()
+        key: key.map_or(0, |key| std::ptr::from_ref(key) as u64),
+        value: std::ptr::from_mut(&mut next) as u64,
+        ..ElementAttr::default()
     };
-    match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
-        Ok(()) => *cursor = Some(next),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => *cursor = None,
-        Err(error) => return Err(error),
-    }
-    Ok(attr.count as usize)
+    found(bpf(BPF_MAP_GET_NEXT_KEY, &mut attr)).map(|found| found.then_some(next))
+}
+
+/// An entry of a hash map; `None` when there is no such entry.
+///
+/// # Errors
+/// Those of `BPF_MAP_LOOKUP_ELEM`.
+pub(super) fn lookup<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    element(BPF_MAP_LOOKUP_ELEM, map, key)
 }
 
 /// Takes an entry out of a hash map, in one step: what is counted into it before is in the value, what comes after makes
@@ -85,6 +65,14 @@ pub(super) fn lookup_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
 /// # Errors
 /// Those of `BPF_MAP_LOOKUP_AND_DELETE_ELEM`: EINVAL or ENOTSUPP before Linux 5.14.
 pub(super) fn take<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key)
+}
+
+fn element<K: bytemuck::Pod, V: bytemuck::Pod>(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    key: &K,
+) -> io::Result<Option<V>> {
     let mut value = V::zeroed();
     let mut attr = ElementAttr {
         map_fd: fd_number(map),
@@ -92,9 +80,14 @@ pub(super) fn take<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, key:
         value: std::ptr::from_mut(&mut value) as u64,
         ..ElementAttr::default()
     };
-    match bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) {
-        Ok(()) => Ok(Some(value)),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+    found(bpf(command, &mut attr)).map(|found| found.then_some(value))
+}
+
+/// ENOENT is an answer, not an error.
+fn found(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -106,8 +99,48 @@ pub(super) fn take<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, key:
 pub(super) fn delete<K: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     let mut attr =
         ElementAttr { map_fd: fd_number(map), key: std::ptr::from_ref(key) as u64, ..ElementAttr::default() };
-    match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-        _ => Ok(()),
+    found(bpf(BPF_MAP_DELETE_ELEM, &mut attr)).map(drop)
+}
+
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// The beginning of `struct bpf_prog_info`, up to the field that is wanted here.
+#[repr(C)]
+struct ProgramInfo {
+    before: [u64; 26],
+    recursion_misses: u64,
+}
+
+/// `union bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct InfoAttr {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// How often the kernel skipped a program because another was running on the CPU (`recursion_misses`, Linux 5.12); 0 from
+/// a kernel that does not count it.
+///
+/// # Errors
+/// Those of `BPF_OBJ_GET_INFO_BY_FD`.
+pub(super) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = ProgramInfo { before: [0; 26], recursion_misses: 0 };
+    let mut attr = InfoAttr {
+        fd: fd_number(program),
+        info_len: u32::try_from(size_of::<ProgramInfo>()).unwrap_or(0),
+        info: std::ptr::from_mut(&mut info) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.recursion_misses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recursion_misses_lies_where_linux_bpf_h_has_it() {
+        assert_eq!(std::mem::offset_of!(ProgramInfo, recursion_misses), 208);
     }
 }
