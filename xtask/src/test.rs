@@ -6,6 +6,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -34,6 +37,9 @@ pub struct Args {
 
 /// The time one machine may take for every way to attach.
 const MACHINE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Machines at a time. Each has two processors, but while one boots they mostly wait.
+const MACHINES: usize = 2;
 
 /// Exit codes of opentop that say "not on this machine": the kernel can't, not permitted.
 const CANNOT: [i32; 2] = [69, 77];
@@ -72,15 +78,24 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     };
     let mut tally = Tally::default();
     if !args.vm {
-        tally.add(workspace()?);
-        tally.add(live()?);
+        tally.add(timed("workspace", workspace)?);
+        tally.add(timed("live capture", live)?);
     }
     if !args.no_vm {
-        tally.add(matrix(&kernels, &args.attach)?);
+        tally.add(timed("virtual machines", || matrix(&kernels, &args.attach))?);
     }
     let skipped = if tally.skipped > 0 { format!(", {} skipped", tally.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", tally.passed, tally.failed);
     Ok(ExitCode::from(u8::from(tally.failed > 0)))
+}
+
+/// Says what is being done and, after it, how long it took.
+fn timed(what: &str, tests: impl FnOnce() -> Result<Tally>) -> Result<Tally> {
+    let started = Instant::now();
+    println!("== {what}");
+    let tally = tests()?;
+    println!("== {what}: {} s", started.elapsed().as_secs());
+    Ok(tally)
 }
 
 /// `cargo test` of the whole workspace. Its lines go on as they come; the results among them are added up.
@@ -113,7 +128,7 @@ fn result_line(line: &str) -> Option<Tally> {
 /// The truth on this machine's own kernel, by the way to attach that opentop takes by itself.
 fn live() -> Result<Tally> {
     const WHAT: &str = "live capture";
-    let programs = Programs::build(true)?;
+    let programs = Programs::for_tests()?;
     let work = tempfile::tempdir()?;
     let file = |name: &str| work.path().join(name);
     let mut opentop = Command::new(&programs.opentop);
@@ -156,51 +171,78 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         return Ok(tally);
     }
     let machine =
-        Machine { programs: Programs::build(true)?, add: Vec::new(), update: false, memory: 1024, attach: None };
+        Machine { programs: Programs::for_tests()?, add: Vec::new(), update: false, memory: 1024, attach: None };
+    let mut there = Vec::new();
+    for kernel in kernels {
+        // One after the other, before the first machine: apt has locks.
+        match kernel.package(false) {
+            Ok(_) => there.push(*kernel),
+            Err(error) => tally.fail(&format!("kernel {}", kernel.name), &format!("{error:#}")),
+        }
+    }
     let script: String = attach
         .iter()
         .map(|kind| {
             format!(
                 "opentop trace --attach {kind} --format json -o /out/{kind}.events -- truth --truth /out/{kind}.truth \
-         2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n"
+                 2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n"
             )
         })
         .collect();
-    for kernel in kernels {
-        let started = Instant::now();
-        let what = format!("kernel {}", kernel.name);
-        let outcome = match machine.run(*kernel, &script, MACHINE_TIMEOUT, Echo::Quiet) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tally.fail(&what, &format!("{error:#}"));
-                continue;
-            }
-        };
-        if outcome.status != 0 {
-            tally.fail(&what, &format!("the script ended with {}: {}", outcome.status, outcome.stderr));
-            continue;
+    let (next, told) = (AtomicUsize::new(0), Mutex::new(&mut tally));
+    thread::scope(|scope| {
+        for _ in 0..MACHINES {
+            scope.spawn(|| {
+                while let Some(kernel) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let one = boot(&machine, *kernel, &script, attach);
+                    told.lock().unwrap_or_else(PoisonError::into_inner).add(one);
+                }
+            });
         }
-        // Nothing that the probe does may make the kernel complain.
-        match outcome
-            .console
-            .lines()
-            .find(|line| ["BUG:", "WARNING:", "Oops", "Call Trace"].iter().any(|bad| line.contains(bad)))
-        {
-            None => tally.passed += 1,
-            Some(line) => tally.fail(&format!("{what}: the kernel complains"), line),
-        }
-        let work = tempfile::tempdir()?;
-        outcome.unpack(work.path())?;
-        for kind in attach {
-            let what = format!("{what} {kind}");
-            match taken(work.path(), kind) {
-                Ok(verdicts) => tally.add(tell(&what, verdicts)),
-                Err(error) => tally.fail(&what, &format!("{error:#}")),
-            }
-        }
-        println!("{what}: {} s", started.elapsed().as_secs());
-    }
+    });
     Ok(tally)
+}
+
+/// Boots one kernel and takes the truth in each way to attach.
+fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> Tally {
+    let mut tally = Tally::default();
+    let started = Instant::now();
+    let what = format!("kernel {}", kernel.name);
+    let work = tempfile::tempdir().context("no temporary folder");
+    let booted = work.and_then(|work| {
+        let outcome = machine.run(kernel, script, MACHINE_TIMEOUT, Echo::Quiet)?;
+        outcome.unpack(work.path())?;
+        Ok((work, outcome))
+    });
+    let (work, outcome) = match booted {
+        Ok(booted) => booted,
+        Err(error) => {
+            tally.fail(&what, &format!("{error:#}"));
+            return tally;
+        }
+    };
+    if outcome.status != 0 {
+        tally.fail(&what, &format!("the script ended with {}: {}", outcome.status, outcome.stderr));
+        return tally;
+    }
+    // Nothing that the probe does may make the kernel complain.
+    match outcome
+        .console
+        .lines()
+        .find(|line| ["BUG:", "WARNING:", "Oops", "Call Trace"].iter().any(|bad| line.contains(bad)))
+    {
+        None => tally.passed += 1,
+        Some(line) => tally.fail(&format!("{what}: the kernel complains"), line),
+    }
+    for kind in attach {
+        let what = format!("{what} {kind}");
+        match taken(work.path(), kind) {
+            Ok(verdicts) => tally.add(tell(&what, verdicts)),
+            Err(error) => tally.fail(&what, &format!("{error:#}")),
+        }
+    }
+    println!("{what}: {} s", started.elapsed().as_secs());
+    tally
 }
 
 /// What one way to attach left in /out.

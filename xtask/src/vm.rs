@@ -98,11 +98,19 @@ impl Programs {
         opentop.args(["build", "--quiet", "--package", "opentop"]).args((!dev).then_some("--release"));
         cmd::run(&mut opentop)?;
         cmd::run(cmd::cargo().args(["build", "--quiet", "--package", "xtask", "--bin", "truth"]))?;
+        Ok(Self::below(if dev { "debug" } else { "release" }))
+    }
+
+    /// The same programs as `cargo test --workspace` builds: a build of opentop alone selects other features of what
+    /// it depends on, and would be a second one of nearly everything.
+    pub fn for_tests() -> Result<Self> {
+        cmd::run(cmd::cargo().args(["build", "--quiet", "--workspace", "--all-targets"]))?;
+        Ok(Self::below("debug"))
+    }
+
+    fn below(profile: &str) -> Self {
         let target = cmd::target_dir();
-        Ok(Self {
-            opentop: target.join(if dev { "debug/opentop" } else { "release/opentop" }),
-            truth: target.join("debug/truth"),
-        })
+        Self { opentop: target.join(profile).join("opentop"), truth: target.join("debug/truth") }
     }
 }
 
