@@ -226,6 +226,9 @@ impl Toolchain {
             cmd::run(self.cargo(&crate_dir)?.args(["fetch", "--quiet", "--locked"]))?;
         }
         let remap = self.remap()?;
+        // Cargo does not know what the wrapper adds: what was built with other flags would pass for fresh.
+        let key = sha256(format!("{FLAGS:?} {remap:?}").as_bytes());
+        let target = crate_dir.join("target").join(key.get(..12).unwrap_or_default());
         let mut command = self.cargo(&crate_dir)?;
         command
             .args([
@@ -239,12 +242,12 @@ impl Toolchain {
                 "bpfel-unknown-none",
             ])
             .args(offline.then_some("--offline"))
-            .env("CARGO_TARGET_DIR", crate_dir.join("target"))
+            .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
             .env("RUSTC_WRAPPER", std::env::current_exe()?)
             .env(WRAPPER, remap.join("\x1f"));
         cmd::run(&mut command)?;
-        let built = crate_dir.join("target/bpfel-unknown-none/release/opentop-probe");
+        let built = target.join("bpfel-unknown-none/release/opentop-probe");
         let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
         strip(&bytes).context("cannot strip the probe")
     }
