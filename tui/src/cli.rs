@@ -80,20 +80,32 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 pub struct LookArgs {
     /// Colours of the dashboard; T goes through them
-    #[arg(long, value_enum, default_value_t = crate::view::theme::Name::Dark, value_name = "THEME", help_heading = "Display")]
-    pub theme: crate::view::theme::Name,
+    #[arg(long, value_enum, value_name = "THEME", help_heading = "Display")]
+    pub theme: Option<crate::view::theme::Name>,
+
+    /// How processes and opens stand: side by side, or stacked
+    #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Display")]
+    pub layout: Option<crate::app::Layout>,
+
+    /// How many opens to keep for looking back at: 1 to 10000000
+    #[arg(long, value_name = "N", value_parser = values::history, help_heading = "Display")]
+    pub history: Option<usize>,
+
+    /// How often rates and the order of rows are brought up to date: 100ms to 60s
+    #[arg(long, value_name = "TIME", value_parser = values::interval, help_heading = "Display")]
+    pub interval: Option<Duration>,
 
     /// No colours, as with NO_COLOR in the environment
     #[arg(long, help_heading = "Display")]
     pub no_color: bool,
 
     /// Borders and bars of the dashboard in ASCII only
-    #[arg(long, help_heading = "Display")]
-    pub ascii: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "Display")]
+    pub ascii: Option<bool>,
 
     /// Leave the mouse to the terminal, for selecting text
-    #[arg(long, help_heading = "Display")]
-    pub no_mouse: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "Display")]
+    pub no_mouse: Option<bool>,
 }
 
 /// The dashboard as a film, and by a script.
@@ -135,6 +147,9 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         format: ReportFormat,
     },
+    /// Write the configuration with every default and where it belongs to stdout
+    #[command(after_help = "Example:\n  mkdir -p ~/.config/opentop && opentop config > ~/.config/opentop/config.toml")]
+    Config,
     /// Write completions for a shell to stdout
     #[command(after_help = "Example:\n  opentop completions bash > ~/.local/share/bash-completion/completions/opentop")]
     Completions {
@@ -350,7 +365,7 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
         None => Some(&cli.capture.cmd),
         Some(Command::Trace(trace)) => Some(&trace.capture.cmd),
         Some(Command::Summary(summary)) => Some(&summary.capture.cmd),
-        Some(Command::Doctor { .. } | Command::Completions { .. } | Command::Man) => None,
+        Some(Command::Config | Command::Doctor { .. } | Command::Completions { .. } | Command::Man) => None,
     };
     // clap takes a `--` with nothing behind it for no command at all: the person who typed it wanted one.
     if cmd.is_some_and(Vec::is_empty) && args.last().is_some_and(|last| last == "--") {

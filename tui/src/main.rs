@@ -46,6 +46,7 @@ fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
             print(report.as_bytes())?;
             Ok(doctor::checks::verdict(&facts).map_or_else(|error| error.exit_code(), |_| ExitCode::SUCCESS))
         }
+        Some(Command::Config) => print(run::config::text().as_bytes()),
         Some(Command::Completions { shell }) => print(&cli::completions(shell)),
         Some(Command::Man) => print(&cli::man().map_err(|e| Error::failed(format!("no manual page: {e}")))?),
     }

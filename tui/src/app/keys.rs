@@ -99,6 +99,21 @@ pub struct Binding {
     pub footer: u8,
 }
 
+impl Binding {
+    /// The action's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut name = String::new();
+        for c in format!("{:?}", self.action).chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+}
+
 const fn row(
     action: Action,
     keys: &'static [&'static str],
@@ -257,16 +272,47 @@ impl Key {
 #[derive(Clone, Debug)]
 pub struct Keymap {
     actions: FxHashMap<Key, Action>,
+    keys: FxHashMap<Action, Vec<String>>,
 }
 
 impl Default for Keymap {
     fn default() -> Self {
-        let rows = BINDINGS.iter().flat_map(|b| b.keys.iter().map(|k| (*k, b.action)));
-        Self { actions: rows.filter_map(|(key, action)| Some((Key::parse(key)?, action))).collect() }
+        let mut map = Self { actions: FxHashMap::default(), keys: FxHashMap::default() };
+        for binding in BINDINGS {
+            for text in binding.keys {
+                if let Some(key) = Key::parse(text) {
+                    map.actions.insert(key, binding.action);
+                }
+            }
+            map.keys.insert(binding.action, binding.keys.iter().map(|k| (*k).to_owned()).collect());
+        }
+        map
     }
 }
 
 impl Keymap {
+    /// Gives an action these keys instead of its own; whatever had one of them loses it. Gives the actions that have
+    /// no key left.
+    pub fn rebind(&mut self, action: Action, keys: &[String]) -> Vec<Action> {
+        self.actions.retain(|_, a| *a != action);
+        for text in keys {
+            let Some(key) = Key::parse(text) else { continue };
+            if let Some(before) = self.actions.insert(key, action).filter(|before| *before != action)
+                && let Some(texts) = self.keys.get_mut(&before)
+            {
+                texts.retain(|t| Key::parse(t) != Some(key));
+            }
+        }
+        self.keys.insert(action, keys.to_vec());
+        self.keys.iter().filter(|(a, keys)| keys.is_empty() && **a != action).map(|(a, _)| *a).collect()
+    }
+
+    /// The keys of an action, the best to remember first.
+    #[must_use]
+    pub fn keys(&self, action: Action) -> &[String] {
+        self.keys.get(&action).map_or(&[], Vec::as_slice)
+    }
+
     /// What a key does.
     #[must_use]
     pub fn action(&self, event: KeyEvent) -> Option<Action> {

@@ -4,7 +4,7 @@
 use ratatui::layout::Rect;
 
 use super::focus::Focus;
-use super::{App, Mode, Pane, Tab};
+use super::{App, Layout, Mode, Pane, Tab};
 
 /// Smallest size with a useful screen.
 pub const MIN_WIDTH: u16 = 60;
@@ -16,6 +16,9 @@ const PAGE_ALONE: u16 = 34;
 
 /// From this width on the panes stand side by side.
 const SIDE_BY_SIDE: u16 = 170;
+
+/// From this width on they do so when asked to.
+const SIDE_LEAST: u16 = 100;
 
 /// A framed list: border, column heads, rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,8 +94,13 @@ pub fn regions(app: &App) -> Option<Regions> {
     let prompt = if matches!(app.mode, Mode::Prompt(_)) { 2 } else { 0 };
     let scrub = u16::from(app.replay.is_some());
     let body = Rect::new(0, 2, width, height - 3 - prompt - scrub);
-    let arrangement =
-        if width >= SIDE_BY_SIDE && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
+    let side = match app.settings.prefs.layout {
+        Layout::Auto => width >= SIDE_BY_SIDE,
+        // Half a pane of less shows nothing.
+        Layout::Side => width >= SIDE_LEAST,
+        Layout::Stacked => false,
+    };
+    let arrangement = if side && app.page.is_none() { Arrangement::SideBySide } else { Arrangement::Stacked };
     let (processes, opens) = match arrangement {
         Arrangement::Stacked => {
             // The frames share a line. Either pane keeps its border, heads and a row.

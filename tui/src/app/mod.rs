@@ -2,6 +2,7 @@
 //! with what is to be done outside. Pure: no clock, no input or output, no drawing.
 
 mod act;
+pub mod columns;
 mod find;
 pub mod focus;
 pub mod keys;
@@ -203,9 +204,36 @@ pub struct Frozen {
     pub at_ns: u64,
 }
 
+/// How the two panes of the first view stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// Side by side where there is room
+    #[default]
+    Auto,
+    /// Side by side
+    Side,
+    /// Processes above opens
+    Stacked,
+}
+
+/// What a person may prefer, and put into the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Prefs {
+    /// How the panes stand.
+    pub layout: Layout,
+    /// Columns of the process table.
+    pub columns: columns::Columns,
+    /// Which key does what.
+    pub keymap: Keymap,
+    /// A sentence that stands in the footer at first.
+    pub notice: Option<String>,
+}
+
 /// What the dashboard starts with.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the person prefers.
+    pub prefs: Prefs,
     /// How the model is bounded.
     pub model: Options,
     /// How it looks.
@@ -273,8 +301,6 @@ pub struct App {
     dragging: bool,
     /// A sentence for the person, in the footer until the next key.
     pub notice: Option<String>,
-    /// Keys.
-    pub keymap: Keymap,
     lines: Vec<String>,
     clock_s: u64,
     tables_stale: bool,
@@ -289,6 +315,7 @@ impl App {
         if let Some(filter) = &settings.filter {
             live.set_filter(Some(Arc::new(filter.clone())));
         }
+        let notice = settings.prefs.notice.clone();
         Self {
             session,
             live,
@@ -324,8 +351,7 @@ impl App {
             split: 45,
             split_moved: false,
             dragging: false,
-            notice: None,
-            keymap: Keymap::default(),
+            notice,
             lines: Vec::new(),
             clock_s: 0,
             tables_stale: true,

@@ -22,6 +22,7 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
         ring_bytes: 1 << 20,
     };
     let settings = Settings {
+        prefs: Prefs::default(),
         model: Options::default(),
         look: Look { theme: crate::view::theme::Name::Dark, colors: crate::view::theme::Colors::True, ascii: false },
         live: true,

@@ -112,7 +112,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
 }
 
 fn key_pressed(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let action = app.keymap.action(key);
+    let action = app.settings.prefs.keymap.action(key);
     // Ctrl-C and F10 end it from anywhere; a letter may be meant for a line of text.
     let plain = key.modifiers.is_empty() || key.modifiers == crossterm::event::KeyModifiers::SHIFT;
     let letter = matches!(key.code, crossterm::event::KeyCode::Char(_)) && plain;

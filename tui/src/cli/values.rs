@@ -66,6 +66,28 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// Most opens that can be kept.
+const HISTORY_MAX: usize = 10_000_000;
+
+/// `--history`: opens.
+///
+/// # Errors
+/// What would have been right.
+pub fn history(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|n| (1..=HISTORY_MAX).contains(n));
+    number.ok_or_else(|| format!("a number of opens from 1 to {HISTORY_MAX}"))
+}
+
+/// `--interval`.
+///
+/// # Errors
+/// What would have been right.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let right = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&time);
+    if right { Ok(time) } else { Err("a time from 100ms to 60s".into()) }
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with its unit: 10s, 500ms, 2m, 1h30m";
     let mut total = Duration::ZERO;

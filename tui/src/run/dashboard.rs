@@ -17,10 +17,10 @@ use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
 use super::{Capture, Origin, Plan, scripted, signals, user};
 use crate::app::replay::Replay;
-use crate::app::{App, Effect, Look, Msg, Outcome, Own, Settings, update};
+use crate::app::{App, Effect, Look, Msg, Outcome, Own, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
+use crate::config::Config;
 use crate::error::{Error, Kind};
-use crate::model;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::session::Session;
 use crate::source::Input;
@@ -115,7 +115,6 @@ pub fn dashboard(
     args: &CaptureArgs,
     typed: &[OsString],
 ) -> Result<ExitCode, Error> {
-    let filter = super::trace::filter(display.filter.as_deref())?;
     let script = script(cast.keys.as_deref())?;
     let terminal = io::stdout().is_terminal();
     let on_terminal = terminal && cast.cast_size.is_none();
@@ -124,8 +123,21 @@ pub fn dashboard(
         None if terminal => terminal::size(),
         None => CAST_SIZE,
     };
-    let settings = settings(filter, look, args.recording.read.is_none(), on_terminal);
     let invoker = user::invoker();
+    // What is made for others to see is the same whoever makes it.
+    let (config, complaint) = match on_terminal && script.is_none() {
+        true => super::config::read(invoker.as_ref())?,
+        false => (Config::default(), None),
+    };
+    let look = &super::config::merge(look, &config);
+    let filter = super::trace::filter(display.filter.as_deref().or(config.filter.as_deref()))?;
+    let prefs = Prefs {
+        layout: look.layout.unwrap_or_default(),
+        columns: config.columns.unwrap_or_default(),
+        keymap: config.keymap,
+        notice: complaint,
+    };
+    let settings = settings(filter, (look, prefs), look, args.recording.read.is_none(), on_terminal);
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
         && (script.is_some() || !on_terminal)
     {
@@ -153,7 +165,7 @@ pub fn dashboard(
     signals::before_a_quick_end(terminal::give_back);
     let options = DashboardOptions {
         settings,
-        mouse: !look.no_mouse,
+        mouse: !look.no_mouse.unwrap_or(false),
         quit_at_end: args.recording.read.is_none(),
         on_terminal,
         script: script.unwrap_or_default(),
@@ -179,7 +191,7 @@ fn script(text: Option<&str>) -> Result<Option<Vec<(Duration, Act)>>, Error> {
 }
 
 /// How it looks. Off the terminal nothing of this machine decides that, nor what time it is.
-fn settings(filter: Option<crate::filter::Filter>, look: &LookArgs, live: bool, on_terminal: bool) -> Settings {
+fn settings(filter: Option<crate::filter::Filter>, (look, prefs): (&LookArgs, Prefs), live: bool, on_terminal: bool) -> Settings {
     let var = |name| std::env::var(name).ok();
     let colors = match (look.no_color, on_terminal) {
         (true, _) => theme::Colors::None,
@@ -190,8 +202,9 @@ fn settings(filter: Option<crate::filter::Filter>, look: &LookArgs, live: bool, 
     };
     let foreign = !live && !on_terminal;
     Settings {
-        model: model::Options::default(),
-        look: Look { theme: look.theme, colors, ascii: look.ascii },
+        prefs,
+        model: super::config::model(look),
+        look: Look { theme: look.theme.unwrap_or(theme::Name::Dark), colors, ascii: look.ascii.unwrap_or(false) },
         live,
         time_zone: if foreign { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() },
         parse: crate::filter::Filter::parse,
@@ -227,7 +240,7 @@ async fn run(
     let mut script = options.script.into_iter().peekable();
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);
     let (looked_to, mut looked) = tokio::sync::mpsc::channel(4);
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(TICK.min(Duration::from_nanos(app.settings.model.interval_ns)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
     let mut changed = true;

@@ -6,6 +6,7 @@
 pub mod account;
 mod child;
 mod clipboard;
+pub mod config;
 pub mod dashboard;
 mod keyboard;
 mod look;

@@ -19,7 +19,10 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
         Mode::Prompt(_) => PROMPT_KEYS.to_vec(),
         Mode::Menu(_) => vec![("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
         Mode::Help(_) => vec![("Up", "scroll"), ("any key", "back")],
-        Mode::Normal => footer(app.replay.is_some()).filter_map(|b| Some((*b.keys.first()?, b.word))).collect(),
+        Mode::Normal => {
+            let first = |action| app.settings.prefs.keymap.keys(action).first().map(String::as_str);
+            footer(app.replay.is_some()).filter_map(|b| Some((first(b.action)?, b.word))).collect()
+        }
     };
     let mut keys = keys;
     let mut end = area.right();

@@ -25,7 +25,7 @@ const LEGEND: [(&str, &str); 7] = [
 /// Draws it over the body.
 pub(super) fn draw(app: &App, offset: u16, theme: &Theme, body: Rect, buf: &mut Buffer) {
     let width = body.width.saturating_sub(4).min(92);
-    let all = lines(app.replay.is_some(), theme);
+    let all = lines(app, theme);
     let height = body.height.min(u16::try_from(all.len()).unwrap_or(u16::MAX).saturating_add(2));
     let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
     Clear.render(area, buf);
@@ -59,12 +59,17 @@ pub(super) fn draw(app: &App, offset: u16, theme: &Theme, body: Rect, buf: &mut 
     );
 }
 
-fn lines(replaying: bool, theme: &Theme) -> Vec<(String, String, Style)> {
+fn lines(app: &App, theme: &Theme) -> Vec<(String, String, Style)> {
+    let replaying = app.replay.is_some();
     let mut out = Vec::new();
     for group in Group::ALL.into_iter().filter(|group| replaying || *group != Group::Replay) {
         out.push((group.title().to_owned(), String::new(), theme.head()));
         for binding in rows(replaying).filter(|b| b.group == group) {
-            out.push((format!("  {}", binding.keys.join(" ")), binding.help.to_owned(), theme.accent()));
+            out.push((
+                format!("  {}", app.settings.prefs.keymap.keys(binding.action).join(" ")),
+                binding.help.to_owned(),
+                theme.accent(),
+            ));
         }
         out.push((String::new(), String::new(), theme.text()));
     }

@@ -7,12 +7,12 @@ use ratatui::style::Modifier;
 use super::frame;
 use super::text::{self, put, put_cut, put_path, put_right};
 use super::theme::Theme;
+use crate::app::columns::{COLUMNS, Column, What};
 use crate::app::layout::ListArea;
 use crate::app::{App, Pane};
 use crate::escape::escaped;
-use crate::model::order::Column;
+use crate::model::order::Column as By;
 use crate::model::processes::Process;
-use crate::model::rate::SPARK;
 
 /// A column on the screen.
 #[derive(Clone, Copy, Debug)]
@@ -22,36 +22,14 @@ struct Place {
     width: u16,
 }
 
-/// What a column shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Sorted(Column),
-    Spark,
-}
-
-/// Every column: what, its head, its width, whether it stands against the right, and from which width of the pane on
-/// it is there.
-const COLUMNS: [(What, &str, u16, bool, u16); 10] = [
-    (What::Sorted(Column::Pid), "PID", 7, true, 0),
-    (What::Sorted(Column::User), "USER", 9, false, 72),
-    (What::Sorted(Column::Comm), "COMM", 15, false, 0),
-    (What::Sorted(Column::Matched), "MATCH", 7, true, 0),
-    (What::Sorted(Column::Opens), "OPENS", 8, true, 0),
-    (What::Sorted(Column::Rate), "OPENS/s", 8, true, 0),
-    (What::Sorted(Column::Failed), "FAIL%", 6, true, 0),
-    (What::Sorted(Column::P99), "p99", 6, true, 86),
-    (What::Spark, "RATE", SPARK as u16, false, 104),
-    (What::Sorted(Column::Last), "LAST PATH", 0, false, 0),
-];
-
 fn places(app: &App, area: Rect) -> Vec<Place> {
     let filtered = app.filter().is_some();
     let mut x = area.x;
     let mut out = Vec::new();
-    for (what, _, width, _, from) in COLUMNS {
+    for Column { what, width, from, .. } in app.settings.prefs.columns.iter().copied() {
         // The column that a filter adds is taken from the room of the others.
         if area.width < from + if filtered && from > 0 { 8 } else { 0 }
-            || (what == What::Sorted(Column::Matched) && !filtered)
+            || (what == What::Sorted(By::Matched) && !filtered)
         {
             continue;
         }
@@ -65,11 +43,11 @@ fn places(app: &App, area: Rect) -> Vec<Place> {
 
 /// The column that a click at `x` on the heads means.
 #[must_use]
-pub fn column_at(app: &App, head: Rect, x: u16) -> Option<Column> {
+pub fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
     let place = places(app, head).into_iter().find(|p| (p.x..=p.x + p.width).contains(&x))?;
     match place.what {
         What::Sorted(column) => Some(column),
-        What::Spark => Some(Column::Rate),
+        What::Spark => Some(By::Rate),
     }
 }
 
@@ -108,7 +86,7 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
 fn heads(app: &App, theme: &Theme, area: Rect, places: &[Place], buf: &mut Buffer) {
     let sort = app.processes.sort;
     for place in places {
-        let Some((_, head, _, right, _)) = COLUMNS.iter().find(|c| c.0 == place.what) else { continue };
+        let Some(Column { head, right, .. }) = COLUMNS.iter().find(|c| c.what == place.what) else { continue };
         let sorted = place.what == What::Sorted(sort.column);
         let style = if sorted { theme.accent() } else { theme.head() };
         let arrow = match (sorted, sort.column.descends() != sort.reversed, app.settings.look.ascii) {
@@ -132,23 +110,23 @@ fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: 
     let or_dim = |style| if gone { theme.dim() } else { style };
     let model = app.model();
     match what {
-        What::Sorted(Column::Pid) => put_right(buf, x, y, width, &process.key.tgid.to_string(), theme.dim()),
-        What::Sorted(Column::User) => {
+        What::Sorted(By::Pid) => put_right(buf, x, y, width, &process.key.tgid.to_string(), theme.dim()),
+        What::Sorted(By::User) => {
             put_cut(buf, x, y, width, &escaped(app.user(process.uid).as_bytes()), theme.dim());
         }
-        What::Sorted(Column::Comm) => {
+        What::Sorted(By::Comm) => {
             put_cut(buf, x, y, width, &escaped(process.name()), or_dim(theme.name()));
         }
-        What::Sorted(Column::Matched) => {
+        What::Sorted(By::Matched) => {
             put_right(buf, x, y, width, &text::count(model.processes.matched(process)), or_dim(theme.warn()));
         }
-        What::Sorted(Column::Opens) => put_right(buf, x, y, width, &text::count(process.opens()), or_dim(theme.text())),
-        What::Sorted(Column::Rate) => {
+        What::Sorted(By::Opens) => put_right(buf, x, y, width, &text::count(process.opens()), or_dim(theme.text())),
+        What::Sorted(By::Rate) => {
             let rate = process.rate.per_second();
             let style = if rate > 0.0 { theme.name().add_modifier(Modifier::BOLD) } else { theme.dim() };
             put_right(buf, x, y, width, &text::rate(rate), or_dim(style));
         }
-        What::Sorted(Column::Failed) => {
+        What::Sorted(By::Failed) => {
             let share = process.failed_share();
             let style = match share {
                 s if s <= 0.0 => theme.dim(),
@@ -157,7 +135,7 @@ fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: 
             };
             put_right(buf, x, y, width, &text::percent(share), or_dim(style));
         }
-        What::Sorted(Column::P99) => {
+        What::Sorted(By::P99) => {
             let p99 = process.latency.percentile(0.99, process.latency_max_ns);
             put_right(buf, x, y, width, &p99.map_or("-".into(), text::duration), or_dim(theme.text()));
         }
@@ -169,7 +147,7 @@ fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: 
                 put(buf, x, y, 1, bar.encode_utf8(&mut [0; 4]), or_dim(theme.calm(share)));
             }
         }
-        What::Sorted(Column::Last) => {
+        What::Sorted(By::Last) => {
             put_path(buf, x, y, width, &last_path(app, process), theme.dim(), or_dim(theme.text()));
         }
     }
