@@ -55,6 +55,11 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             None => app.notice = Some("no row is selected here: go to one with the arrow keys".into()),
         },
         Action::Copy => copy(app, effects),
+        Action::Save => match super::save::list(app) {
+            Some((list, text)) => effects.push(Effect::Save(list, text)),
+            None => app.notice = Some("there is no list here that could be written".into()),
+        },
+        Action::Columns => app.mode = Mode::Columns(0),
         Action::Sort | Action::SortNext => sort(app, 1),
         Action::SortPrevious => sort(app, -1),
         Action::SortReverse => {

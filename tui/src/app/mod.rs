@@ -12,6 +12,7 @@ mod mouse;
 pub mod page;
 pub mod prompt;
 pub mod replay;
+mod save;
 mod settle;
 pub mod tables;
 mod update;
@@ -51,6 +52,8 @@ pub enum Msg {
     Looked(ProcessKey, Vec<ProcessFacts>, Vec<u8>),
     /// What opentop itself used so far.
     Own(Own),
+    /// A sentence for the person.
+    Said(String),
     /// Where a replay is.
     Position(Position),
     /// Names of users became known; `None` where a uid has no name.
@@ -70,6 +73,8 @@ pub enum Effect {
     Look(ProcessKey),
     /// Tell the replay this.
     Control(Control),
+    /// Write this text to a new file: what kind of list it is, and the text.
+    Save(&'static str, Vec<u8>),
     /// Put this text on the clipboard.
     Copy(String),
     /// Find the names of these users.
@@ -148,6 +153,8 @@ pub enum Mode {
     Help(u16),
     /// A list to choose from.
     Menu(menu::Menu),
+    /// The columns of the process table, the selected one.
+    Columns(usize),
 }
 
 /// How it looks.

@@ -29,7 +29,7 @@ pub(super) fn mouse_moved(app: &mut App, mouse: MouseEvent, effects: &mut Vec<Ef
 fn wheel(app: &mut App, at: &Regions, position: Position, by: isize) -> bool {
     match &mut app.mode {
         Mode::Help(offset) => *offset = offset.saturating_add_signed(if by < 0 { -3 } else { 3 }),
-        Mode::Menu(_) => return false,
+        Mode::Menu(_) | Mode::Columns(_) => return false,
         Mode::Normal | Mode::Prompt(_) => {
             if let Some(pane) = pane_at(at, position) {
                 app.pane = pane;
@@ -54,6 +54,17 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
             app.mode = Mode::Normal;
             if let Chosen::Filter(filter) = chosen {
                 narrow(app, &filter);
+            }
+        }
+        Mode::Columns(_) => {
+            let area = crate::view::columns::area(at.body);
+            let line = position.y.checked_sub(area.y + 1).map(usize::from).filter(|_| area.contains(position));
+            match line.and_then(|line| Some((line, super::columns::COLUMNS.get(line)?))) {
+                Some((line, column)) => {
+                    app.settings.prefs.columns.toggle(column.what);
+                    app.mode = Mode::Columns(line);
+                }
+                None => app.mode = Mode::Normal,
             }
         }
         Mode::Prompt(_) => return false,

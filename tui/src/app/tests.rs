@@ -100,6 +100,35 @@ fn a_pause_freezes_the_picture_and_counts_what_comes_meanwhile() {
 }
 
 #[test]
+fn a_column_is_hidden_and_shown_again() {
+    let mut app = app(120, 30);
+    update(&mut app, opens(3));
+    assert!(screen(&app).contains("USER"));
+    update(&mut app, Msg::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)));
+    press(&mut app, "Down Space Esc");
+    assert!(!screen(&app).contains("USER"), "{}", screen(&app));
+    update(&mut app, Msg::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)));
+    press(&mut app, "Down Space Esc");
+    assert!(screen(&app).contains("USER"));
+}
+
+#[test]
+fn a_list_is_written_whole_and_without_raw_bytes() {
+    let mut app = app(100, 30);
+    update(&mut app, opens(100));
+    update(&mut app, batch(&[RecordBuilder::new(8, "a\x1b[2J", "/evil\x1b]0;x\x07")]));
+    for (tab, list, rows) in [("1", "processes", 3), ("1 Tab", "opens", 101), ("2", "files", 102)] {
+        press(&mut app, tab);
+        let effects = press(&mut app, "o");
+        let [Effect::Save(name, text)] = effects.as_slice() else { panic!("{effects:?}") };
+        let text = String::from_utf8(text.clone()).unwrap();
+        assert_eq!(*name, list);
+        assert!(text.lines().count() >= rows, "{list}: {text}");
+        assert!(!text.contains('\x1b') && !text.contains('\x07'));
+    }
+}
+
+#[test]
 fn the_list_follows_until_one_looks_up_and_then_stays_on_its_row() {
     let mut app = app(100, 30);
     update(&mut app, opens(100));

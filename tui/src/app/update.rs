@@ -3,6 +3,7 @@
 use crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::act::{act, narrow, prompt_key};
+use super::columns::COLUMNS;
 use super::keys::Action;
 use super::menu::Chosen;
 use super::mouse::mouse_moved;
@@ -48,6 +49,10 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
                 out.changed = true;
                 (page.family, page.cgroup) = (family, cgroup);
             }
+        }
+        Msg::Said(sentence) => {
+            out.changed = true;
+            app.notice = Some(sentence);
         }
         Msg::Own(own) => app.own = own,
         Msg::Position(position) => out.changed = super::replay::moved(app, position),
@@ -129,6 +134,16 @@ fn key_pressed(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>) {
             Some(Action::PageDown) => *offset = offset.saturating_add(10),
             Some(Action::PageUp) => *offset = offset.saturating_sub(10),
             Some(Action::Top) => *offset = 0,
+            _ => app.mode = Mode::Normal,
+        },
+        Mode::Columns(cursor) => match action {
+            Some(Action::Down) => *cursor = (*cursor + 1).min(COLUMNS.len() - 1),
+            Some(Action::Up) => *cursor = cursor.saturating_sub(1),
+            Some(Action::Pause | Action::Inspect) => {
+                if let Some(column) = COLUMNS.get(*cursor) {
+                    app.settings.prefs.columns.toggle(column.what);
+                }
+            }
             _ => app.mode = Mode::Normal,
         },
         Mode::Menu(menu) => match menu.key(key) {

@@ -23,7 +23,7 @@ pub fn default_text(path: &str) -> String {
     let defaults = crate::model::Options::default();
     let mut put = |comment: &str, setting: &str| {
         for line in comment.lines() {
-            let _ = writeln!(out, "## {line}");
+            let _ = writeln!(out, "{}", format!("## {line}").trim_end());
         }
         let _ = writeln!(out, "# {setting}\n");
     };

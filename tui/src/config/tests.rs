@@ -8,7 +8,7 @@ fn messages(text: &str) -> Vec<String> {
 fn uncommented() -> String {
     default_text("/x")
         .lines()
-        .filter(|line| !line.starts_with("## "))
+        .filter(|line| !line.starts_with("##"))
         .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
         .collect()
 }

@@ -191,7 +191,12 @@ fn script(text: Option<&str>) -> Result<Option<Vec<(Duration, Act)>>, Error> {
 }
 
 /// How it looks. Off the terminal nothing of this machine decides that, nor what time it is.
-fn settings(filter: Option<crate::filter::Filter>, (look, prefs): (&LookArgs, Prefs), live: bool, on_terminal: bool) -> Settings {
+fn settings(
+    filter: Option<crate::filter::Filter>,
+    (look, prefs): (&LookArgs, Prefs),
+    live: bool,
+    on_terminal: bool,
+) -> Settings {
     let var = |name| std::env::var(name).ok();
     let colors = match (look.no_color, on_terminal) {
         (true, _) => theme::Colors::None,
@@ -239,6 +244,7 @@ async fn run(
     });
     let mut script = options.script.into_iter().peekable();
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);
+    let (said_to, mut said) = tokio::sync::mpsc::channel(4);
     let (looked_to, mut looked) = tokio::sync::mpsc::channel(4);
     let mut tick = tokio::time::interval(TICK.min(Duration::from_nanos(app.settings.model.interval_ns)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -268,6 +274,7 @@ async fn run(
                 }
                 Effect::Copy(text) if taken.is_some() => super::clipboard::copy(&text),
                 Effect::Copy(_) => {}
+                Effect::Save(list, text) => super::save::save(list, text, user::invoker(), said_to.clone()),
                 Effect::Look(key) => super::look::look(key, looked_to.clone()),
                 Effect::NameUsers(uids) if app.replay.is_some() => {
                     changed |= update(&mut app, Msg::Users(scripted::strangers(uids))).changed;
@@ -318,6 +325,7 @@ async fn run(
                 Some((_, Act::End)) | None => break,
             },
             Some((key, family, cgroup)) = looked.recv() => update(&mut app, Msg::Looked(key, family, cgroup)),
+            Some(sentence) = said.recv() => update(&mut app, Msg::Said(sentence)),
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
             position = moved(&mut positions) => update(&mut app, Msg::Position(position)),
             came = inputs.next(), if waiting => update(&mut app, Msg::Input(came)),

@@ -12,6 +12,7 @@ mod keyboard;
 mod look;
 mod output;
 mod probe_log;
+mod save;
 mod scripted;
 mod signals;
 mod stage;

@@ -146,8 +146,8 @@ impl Run {
                     Effect::Repaint => self.stage.repaint(),
                     Effect::Control(control) => self.replay(|deck, at, out| deck.obey(control, at, out))?,
                     Effect::NameUsers(uids) => self.tell(Msg::Users(strangers(uids))),
-                    // There is no shell, no clipboard, and no process of here that is meant.
-                    Effect::Suspend | Effect::Copy(_) | Effect::Look(_) => {}
+                    // There is no shell, no clipboard, nobody to want a file, and no process of here that is meant.
+                    Effect::Suspend | Effect::Copy(_) | Effect::Look(_) | Effect::Save(..) => {}
                 }
             }
             if self.app.is_examining() {

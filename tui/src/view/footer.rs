@@ -18,6 +18,7 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let keys: Vec<(&str, &str)> = match app.mode {
         Mode::Prompt(_) => PROMPT_KEYS.to_vec(),
         Mode::Menu(_) => vec![("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
+        Mode::Columns(_) => vec![("Space", "show or hide"), ("Esc", "back")],
         Mode::Help(_) => vec![("Up", "scroll"), ("any key", "back")],
         Mode::Normal => {
             let first = |action| app.settings.prefs.keymap.keys(action).first().map(String::as_str);

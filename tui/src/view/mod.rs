@@ -2,6 +2,7 @@
 //!
 //! Only rows that are visible are built. Every byte from outside passes [`crate::escape`] before it becomes a cell.
 
+pub mod columns;
 mod failures;
 mod files;
 mod footer;
@@ -67,6 +68,7 @@ pub fn draw(app: &App, buf: &mut Buffer) {
         Mode::Normal => {}
         Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, buf),
         Mode::Menu(items) => menu::draw(app, items, &theme, at.body, buf),
+        Mode::Columns(cursor) => columns::draw(app, *cursor, &theme, at.body, buf),
         Mode::Help(offset) => help::draw(app, *offset, &theme, at.body, buf),
     }
     if look.ascii {

@@ -31,6 +31,8 @@ pub fn opentop() -> Command {
     for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "NO_COLOR", "LD_LIBRARY_PATH"] {
         command.env_remove(name);
     }
+    // Nobody's own configuration.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }
 
