@@ -137,7 +137,7 @@ pub fn dashboard(
         keymap: config.keymap,
         notice: complaint,
     };
-    let settings = settings(filter, (look, prefs), look, args.recording.read.is_none(), on_terminal);
+    let settings = settings(filter, (look, prefs), args.recording.read.is_none(), on_terminal);
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
         && (script.is_some() || !on_terminal)
     {
