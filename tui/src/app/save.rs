@@ -12,6 +12,8 @@ use crate::headless::{Format, Writer};
 pub(super) fn list(app: &mut App) -> Option<(&'static str, Vec<u8>)> {
     match focus(app) {
         Focus::Processes => {
+            // What came since the last sample is in it, too.
+            app.processes.stale = true;
             order_rows(app, usize::MAX);
             Some(("processes", processes(app).into_bytes()))
         }
