@@ -17,6 +17,7 @@ use super::{
     tracefs,
 };
 use crate::{
+    error::in_words,
     escape::escaped,
     session::{AttachKind, RouteState},
 };
@@ -150,8 +151,10 @@ impl Refusal {
         let os = os_error(error);
         let denied = os.as_ref().is_some_and(|e| matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)));
         let mut why = match (error, &os) {
-            (ProgramError::LoadError { .. }, Some(e)) => format!("{what}: the kernel did not load the program ({e})"),
-            (_, Some(e)) => format!("{what}: {e}"),
+            (ProgramError::LoadError { .. }, Some(e)) => {
+                format!("{what}: the kernel did not load the program ({})", in_words(e))
+            }
+            (_, Some(e)) => format!("{what}: {}", in_words(e)),
             (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
         };
         if let ProgramError::LoadError { verifier_log, .. } = error

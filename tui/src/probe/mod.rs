@@ -26,7 +26,7 @@ use bytemuck::Zeroable as _;
 use probe_common::{Capture, Config, Offsets, ProcessCounts, capture, config};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, in_words},
     escape::escaped,
     session::{AttachKind, Session},
     source::{Batch, Counters},
@@ -112,7 +112,7 @@ impl Probe {
         let btf = btf::Btf::read(btf::VMLINUX);
         let offsets = match &btf {
             Ok(btf) => offsets::find(btf),
-            Err(e) => Err(format!("{}: {e}", btf::VMLINUX)),
+            Err(e) => Err(format!("{}: {}", btf::VMLINUX, in_words(e))),
         };
         if let (Err(why), Scope::Pids(_)) = (&offsets, &options.scope) {
             return Err(Error::new(
@@ -161,14 +161,14 @@ impl Probe {
                 .fd()
                 .as_fd()
                 .try_clone_to_owned()
-                .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?,
+                .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))?,
             _ => return Err(broken("PROCESSES")),
         };
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(|_| broken("EVENTS"))?;
         let ring_fd = ring
             .as_fd()
             .try_clone_to_owned()
-            .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {e}")))?;
+            .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))?;
         let others: Array<MapData, [u8; VALUE]> =
             take_map(&mut ebpf, "OTHERS")?.try_into().map_err(|_| broken("OTHERS"))?;
         let losses = take_map(&mut ebpf, "LOSSES")?.try_into().map_err(|_| broken("LOSSES"))?;
@@ -256,7 +256,7 @@ impl Probe {
         let mut counters = self
             .counters
             .read(boot_ns())
-            .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {e}")))?;
+            .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {}", in_words(&e))))?;
         counters.totals.losses.missed = self.missed();
         Ok(counters)
     }
@@ -341,8 +341,9 @@ fn configuration(options: &Options, btf: Option<&btf::Btf>, offsets: Option<&Off
         configuration.wake_bytes = options.ring_bytes / 4;
     }
     configuration.self_tgid = std::process::id();
-    let ns = std::fs::metadata("/proc/self/ns/pid")
-        .map_err(|e| Error::failed(format!("/proc/self/ns/pid could not be read: {e}. Mount /proc and try again.")))?;
+    let ns = std::fs::metadata("/proc/self/ns/pid").map_err(|e| {
+        Error::failed(format!("/proc/self/ns/pid could not be read: {}. Mount /proc and try again.", in_words(&e)))
+    })?;
     use std::os::unix::fs::MetadataExt as _;
     // PROC_PID_INIT_INO of proc_ns.h: the initial namespace, where no translation is needed.
     if ns.ino() != 0xefff_fffc {

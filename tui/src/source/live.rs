@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Batch, Input};
-use crate::{error::Error, probe::Probe};
+use crate::{
+    error::{Error, in_words},
+    probe::Probe,
+};
 
 /// Most records of one hand-over.
 const BATCH_RECORDS: usize = 4096;
@@ -47,7 +50,7 @@ impl Live {
 /// # Errors
 /// When the ring cannot be watched.
 pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Input>), Error> {
-    let watched = |e: std::io::Error| Error::failed(format!("the ring buffer cannot be watched: {e}"));
+    let watched = |e: std::io::Error| Error::failed(format!("the ring buffer cannot be watched: {}", in_words(&e)));
     let ring = probe.as_fd().try_clone_to_owned().map_err(watched)?;
     // SAFETY: the descriptor is owned by the AsyncFd, so it stays open and the same for as long as it is registered.
     let ring =
