@@ -181,6 +181,12 @@ pub fn f_openat2_twin(ctx: FEntryContext) -> u32 {
     0
 }
 
+#[fentry]
+pub fn f_filp_open_twin(ctx: FEntryContext) -> u32 {
+    open::named(ctx.arg(1), ctx.arg(2));
+    0
+}
+
 #[fexit]
 pub fn f_openat2_ret_twin(ctx: FExitContext) -> u32 {
     open::leave_as(role::TWIN, &ctx, kind::SYSCALL, ctx.arg::<i64>(3));

@@ -264,10 +264,14 @@ fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Re
         let p: &mut FEntry = program_mut(ebpf, entry)?;
         p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))
     };
-    first_of(&FILE_OPEN, |f| pair("f_filp_open", "", f, 3))?;
+    let preemptible = preemptible();
+    first_of(&FILE_OPEN, |f| {
+        pair("f_filp_open", "", f, 3)?;
+        if preemptible { pair("f_filp_open_twin", "", f, 3) } else { Ok(()) }
+    })?;
     pair("f_openat2", "f_openat2_ret", "do_sys_openat2", 3)?;
     // Where they are not needed they only cost.
-    if preemptible() {
+    if preemptible {
         pair("f_openat2_twin", "f_openat2_ret_twin", "do_sys_openat2", 3)?;
     }
     let mut routes = native();
