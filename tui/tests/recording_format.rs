@@ -9,7 +9,7 @@ use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
     session::{AttachKind, RouteState, Session},
-    source::{Batch, Counters, ProcessFacts},
+    source::{Batch, Counters, Frame as StackFrame, ProcessFacts, Stack, StackCount, Stacks},
 };
 
 /// CRC-32 of zlib and PNG, bit by bit.
@@ -131,12 +131,26 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
         exe: b"/usr/bin/make".to_vec(),
         command_line: b"make\0-j2\0".to_vec(),
     }]);
+    let process = probe_common::ProcessKey { start_ns: 1, tgid: 9, reserved: 0 };
+    let main = StackFrame {
+        address: 0x40_1010,
+        function: b"main"[..].into(),
+        offset: 0x10,
+        module: b"make"[..].into(),
+        source: b"main.c:7"[..].into(),
+        inlined: false,
+    };
+    let helper = StackFrame { function: b"helper"[..].into(), inlined: true, ..main.clone() };
+    recorder.offer_stacks(&Stacks {
+        stacks: vec![Stack { id: 3, kernel: false, tgid: 9, start_ns: 1, named: true, frames: vec![helper, main] }],
+        counts: vec![StackCount { process, user: 3, kernel: 0, opens: 40, failed: 2 }],
+    });
     recorder.finish().unwrap();
 
     let file = std::fs::read(&path).unwrap();
     let frames = frames(&file);
     let of_kind = |kind| frames.iter().filter(move |frame| frame.kind == kind);
-    assert_eq!(frames.iter().map(|frame| frame.kind).filter(|kind| *kind > 6).count(), 0);
+    assert_eq!(frames.iter().map(|frame| frame.kind).filter(|kind| *kind > 8).count(), 0);
     assert!(frames.windows(2).all(|pair| pair[0].time <= pair[1].time));
 
     let mut first = Bytes(&frames[0].payload);
@@ -171,7 +185,7 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
     assert_eq!((bytes.uint(1), bytes.uint(8), bytes.uint(8), bytes.uint(8)), (1, 9_000_000, 0, 12));
     assert_eq!((bytes.uint(8), bytes.uint(8), bytes.uint(8), bytes.uint(8)), (4_005, 3, 0, 0));
     assert_eq!(bytes.list().len(), 32);
-    assert_eq!(bytes.list(), [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6]);
+    assert_eq!(bytes.list(), [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0]);
     assert_eq!((bytes.uint(1), bytes.uint(4)), (0, 1));
     assert_eq!((bytes.uint(8), bytes.uint(4)), (1, 9));
     let (opens, failed, comm, histogram) = bytes.row();
@@ -181,6 +195,26 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
     let mut bytes = Bytes(&of_kind(4).next().unwrap().payload);
     assert_eq!((bytes.uint(8), bytes.uint(4), bytes.uint(4), bytes.uint(4)), (1, 9, 4, 1000));
     assert_eq!((bytes.bytes(), bytes.bytes(), bytes.bytes()), (&b"u"[..], &b"/usr/bin/make"[..], &b"make\0-j2\0"[..]));
+
+    let stacks = of_kind(7).next().unwrap();
+    let mut bytes = Bytes(&stacks.payload);
+    assert_eq!((stacks.count, bytes.uint(4), bytes.uint(4), bytes.uint(8)), (1, 3, 9, 1));
+    assert_eq!((bytes.uint(1), bytes.uint(2)), (2, 2));
+    for (function, inlined) in [(&b"helper"[..], 1), (b"main", 0)] {
+        assert_eq!((bytes.uint(8), bytes.uint(8), bytes.uint(1)), (0x40_1010, 0x10, inlined));
+        let mut name = || {
+            let len = bytes.uint(1) as usize;
+            bytes.take(len)
+        };
+        assert_eq!((name(), name(), name()), (function, &b"make"[..], &b"main.c:7"[..]));
+    }
+    assert!(bytes.0.is_empty());
+
+    let counts = of_kind(8).next().unwrap();
+    let mut bytes = Bytes(&counts.payload);
+    assert_eq!((counts.count, bytes.uint(8), bytes.uint(4)), (1, 1, 9));
+    assert_eq!((bytes.uint(4), bytes.uint(4), bytes.uint(8), bytes.uint(8)), (3, 0, 40, 2));
+    assert!(bytes.0.is_empty());
 
     let end = frames.last().unwrap();
     assert_eq!((end.kind, end.offset), (6, file.len() as u64 - 72));

@@ -99,6 +99,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
                 app.live.processes.facts(fact);
             }
         }
+        Input::Stacks(_) => {}
         Input::Restart => {
             let filter = app.filter().cloned();
             app.live = Model::new(app.settings.model);

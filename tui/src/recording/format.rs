@@ -35,6 +35,10 @@ pub mod kind {
     pub const INDEX: u8 = 5;
     /// The end of a recording that was closed properly; always the last frame.
     pub const END: u8 = 6;
+    /// Stacks.
+    pub const STACKS: u8 = 7;
+    /// Opens by stack.
+    pub const STACK_COUNTS: u8 = 8;
 }
 
 /// Values of [`FrameHeader::codec`].

@@ -13,7 +13,7 @@ use super::format::{
 };
 use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
 use crate::error::{Error, in_words};
-use crate::source::{Batch, ProcessFacts};
+use crate::source::{Batch, ProcessFacts, Stacks};
 
 /// Bytes asked from the input at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,6 +27,8 @@ pub enum Item {
     Counters(Box<CountersFrame>),
     /// Facts on processes.
     Facts(Vec<ProcessFacts>),
+    /// Stacks, or opens by stack.
+    Stacks(Box<Stacks>),
     /// Something that can't be read and was passed over.
     Damage(Damage),
     /// The recording was closed properly, and this is its end. The last item.
@@ -320,6 +322,14 @@ impl Reader {
             }
             kind::COUNTERS => Item::Counters(Box::new(CountersFrame::decode(raw).ok_or(wrong)?)),
             kind::FACTS => Item::Facts(payload::take_facts(raw, header.count).ok_or(wrong)?),
+            kind::STACKS => Item::Stacks(Box::new(Stacks {
+                stacks: payload::take_stacks(raw, header.count).ok_or(wrong)?,
+                counts: Vec::new(),
+            })),
+            kind::STACK_COUNTS => Item::Stacks(Box::new(Stacks {
+                stacks: Vec::new(),
+                counts: payload::take_stack_counts(raw, header.count).ok_or(wrong)?,
+            })),
             kind::END => {
                 let end = End::decode(raw).ok_or(wrong)?;
                 self.done = true;

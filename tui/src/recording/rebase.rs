@@ -98,5 +98,9 @@ fn subtract(now: &Losses, before: &Losses) -> Losses {
         name_bytes: now.name_bytes.saturating_sub(before.name_bytes),
         dir_incomplete: now.dir_incomplete.saturating_sub(before.dir_incomplete),
         process_table_full: now.process_table_full.saturating_sub(before.process_table_full),
+        stack_user: now.stack_user.saturating_sub(before.stack_user),
+        stack_kernel: now.stack_kernel.saturating_sub(before.stack_kernel),
+        stack_uncounted: now.stack_uncounted.saturating_sub(before.stack_uncounted),
+        stack_unnamed: now.stack_unnamed.saturating_sub(before.stack_unnamed),
     }
 }

@@ -17,7 +17,7 @@ use super::file::Options;
 use super::worker::{Files, Worker};
 use crate::error::{Error, in_words};
 use crate::session::Session;
-use crate::source::{Batch, Counters, Input, ProcessFacts};
+use crate::source::{Batch, Counters, Input, ProcessFacts, Stacks};
 
 /// Messages in the queue.
 const QUEUE_MESSAGES: usize = 1024;
@@ -28,12 +28,16 @@ const QUEUE_BYTES: usize = 32 << 20;
 /// Facts kept back while the queue is full.
 const FACTS_BACK: usize = 16 * 1024;
 
+/// Stacks, and counts by stack, kept back while the queue is full.
+const STACKS_BACK: usize = 16 * 1024;
+
 /// What goes to the recorder's thread.
 #[derive(Debug)]
 pub(super) enum Message {
     Batch(Batch),
     Counters(Box<Counters>),
     Facts(Vec<ProcessFacts>),
+    Stacks(Box<Stacks>),
 }
 
 /// What the recorder's thread and its owner both see.
@@ -81,6 +85,7 @@ pub struct Recorder {
     /// Counters that found the queue full: merged, as each names only what changed since the one before.
     counters_back: Option<Box<Counters>>,
     facts_back: Vec<ProcessFacts>,
+    stacks_back: Box<Stacks>,
 }
 
 impl Recorder {
@@ -107,6 +112,7 @@ impl Recorder {
             path: path.to_owned(),
             counters_back: None,
             facts_back: Vec::new(),
+            stacks_back: Box::default(),
         })
     }
 
@@ -116,6 +122,7 @@ impl Recorder {
             Input::Batch(batch) => self.offer(batch),
             Input::Counters(counters) => self.offer_counters(counters),
             Input::Facts(facts) => self.offer_facts(facts),
+            Input::Stacks(stacks) => self.offer_stacks(stacks),
             Input::Restart | Input::End => {}
         }
     }
@@ -159,6 +166,19 @@ impl Recorder {
         }
         if let Err(Message::Facts(facts)) = self.send(Message::Facts(all)) {
             self.facts_back = facts;
+        }
+    }
+
+    /// Records stacks and opens by stack. Never waits: what the queue has no room for now is kept for the next time.
+    pub fn offer_stacks(&mut self, stacks: &Stacks) {
+        let mut all = std::mem::take(&mut self.stacks_back);
+        all.stacks.extend(stacks.stacks.iter().take(STACKS_BACK.saturating_sub(all.stacks.len())).cloned());
+        all.counts.extend(stacks.counts.iter().take(STACKS_BACK.saturating_sub(all.counts.len())));
+        if all.is_empty() {
+            return;
+        }
+        if let Err(Message::Stacks(stacks)) = self.send(Message::Stacks(all)) {
+            self.stacks_back = stacks;
         }
     }
 
@@ -207,6 +227,9 @@ impl Recorder {
             }
             if !self.facts_back.is_empty() {
                 let _ = queue.send(Message::Facts(std::mem::take(&mut self.facts_back)));
+            }
+            if !self.stacks_back.is_empty() {
+                let _ = queue.send(Message::Stacks(std::mem::take(&mut self.stacks_back)));
             }
         }
         if let Some(thread) = self.thread.take()

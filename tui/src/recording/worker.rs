@@ -19,7 +19,7 @@ use crate::error::{Error, in_words};
 use crate::escape::Escaped;
 use crate::event::Event;
 use crate::session::Session;
-use crate::source::{Batch, Counters, ProcessFacts};
+use crate::source::{Batch, Counters, ProcessFacts, Stack, Stacks};
 
 /// A chunk of records is written when it has this many bytes, before compression.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -29,6 +29,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Facts written again into each file of a rotation, at most.
 const FACTS_KEPT: usize = 16 * 1024;
+
+/// Stacks written again into each file of a rotation, at most; and kept while there is no file to write to.
+const STACKS_KEPT: usize = 16 * 1024;
 
 /// Opens the medium of a part.
 type Open = Box<dyn FnMut(&Path) -> Result<Box<dyn Medium>, Error> + Send>;
@@ -102,6 +105,9 @@ pub(super) struct Worker {
     rows: FxHashMap<ProcessKey, ProcessCounts>,
     facts: Vec<ProcessFacts>,
     facts_known: FxHashMap<ProcessKey, ProcessFacts>,
+    stacks: Stacks,
+    /// By id, with rotation: the records of the next file name stacks of this one.
+    stacks_known: FxHashMap<u32, Stack>,
     rebase: Rebase,
     /// Records that came so far, and those of them (and of the queue's) dropped in files before this one.
     offered: u64,
@@ -128,6 +134,8 @@ impl Worker {
             rows: FxHashMap::default(),
             facts: Vec::new(),
             facts_known: FxHashMap::default(),
+            stacks: Stacks::default(),
+            stacks_known: FxHashMap::default(),
             rebase: Rebase::default(),
             offered: 0,
             dropped_before: 0,
@@ -145,6 +153,10 @@ impl Worker {
                     merge_counters(counters, &mut self.rows, &newer);
                 }
                 Ok(Message::Facts(facts)) => self.facts.extend(facts),
+                Ok(Message::Stacks(stacks)) => {
+                    self.stacks.stacks.extend(stacks.stacks);
+                    self.stacks.counts.extend(stacks.counts);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -155,6 +167,7 @@ impl Worker {
         }
         self.write_chunk();
         self.write_facts();
+        self.write_stacks();
         self.write_counters(Last::Session);
         self.end_file();
     }
@@ -187,6 +200,7 @@ impl Worker {
         }
         self.write_chunk();
         self.write_facts();
+        self.write_stacks();
         self.write_counters(Last::No);
     }
 
@@ -222,6 +236,28 @@ impl Worker {
             if self.files.rotate.is_some() {
                 let room = FACTS_KEPT.saturating_sub(self.facts_known.len());
                 self.facts_known.extend(facts.into_iter().take(room).map(|facts| (facts.key(), facts)));
+            }
+        }
+        self.told(written);
+    }
+
+    /// Stacks that could not be written are kept and tried again, as far as there is room for them.
+    fn write_stacks(&mut self) {
+        if self.stacks.is_empty() {
+            return;
+        }
+        let written = match &mut self.writer {
+            Some(writer) => writer.stacks(&self.stacks.stacks).and_then(|()| writer.stack_counts(&self.stacks.counts)),
+            None => Err(std::io::Error::other("there is no file to write to")),
+        };
+        if written.is_err() {
+            self.stacks.stacks.truncate(STACKS_KEPT);
+            self.stacks.counts.truncate(STACKS_KEPT);
+        } else {
+            let stacks = std::mem::take(&mut self.stacks).stacks;
+            if self.files.rotate.is_some() {
+                let room = STACKS_KEPT.saturating_sub(self.stacks_known.len());
+                self.stacks_known.extend(stacks.into_iter().take(room).map(|stack| (stack.id, stack)));
             }
         }
         self.told(written);
@@ -286,6 +322,7 @@ impl Worker {
         }
         self.write_chunk();
         self.write_facts();
+        self.write_stacks();
         self.write_counters(Last::File);
         self.end_file();
         self.closed_bytes += self.writer.take().map_or(0, |writer| writer.byte_len());
@@ -312,6 +349,8 @@ impl Worker {
                 // Each file is complete by itself: what is known of living processes stands in each.
                 self.facts.splice(..0, self.facts_known.drain().map(|(_, facts)| facts));
                 self.write_facts();
+                self.stacks.stacks.splice(..0, self.stacks_known.drain().map(|(_, stack)| stack));
+                self.write_stacks();
                 self.told(Ok(()));
             }
             Err(error) => self.shared.set_error(error.message),

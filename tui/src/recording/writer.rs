@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::format::{FrameHeader, HEADER_LEN, PAYLOAD_MAX, Prelude, codec, kind};
 use super::payload::{self, CountersFrame, End, INDEX_MAX, IndexEntry, SessionFrame};
-use crate::source::ProcessFacts;
+use crate::source::{ProcessFacts, Stack, StackCount};
 
 /// zstd's level: records repeat themselves so much that more effort buys little, and the recorder must keep up.
 const LEVEL: i32 = 1;
@@ -165,6 +165,39 @@ impl Writer {
             }
         }
         if count > 0 { self.frame(kind::FACTS, &raw, count, 0) } else { Ok(()) }
+    }
+
+    /// Writes stacks, in as many frames as they need.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn stacks<'a>(&mut self, stacks: impl IntoIterator<Item = &'a Stack>) -> io::Result<()> {
+        let (mut raw, mut count) = (Vec::new(), 0);
+        for one in stacks {
+            payload::put_stack(&mut raw, one);
+            count += 1;
+            // One more can't pass the bound: FRAMES_MAX and SYMBOL_MAX see to that.
+            if raw.len() >= PAYLOAD_MAX / 4 {
+                self.frame(kind::STACKS, &raw, count, 0)?;
+                raw.clear();
+                count = 0;
+            }
+        }
+        if count > 0 { self.frame(kind::STACKS, &raw, count, 0) } else { Ok(()) }
+    }
+
+    /// Writes opens by stack, in as many frames as they need.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn stack_counts(&mut self, counts: &[StackCount]) -> io::Result<()> {
+        // 36 bytes each: a quarter of what a frame holds.
+        for some in counts.chunks(8192) {
+            let mut raw = Vec::new();
+            some.iter().for_each(|one| payload::put_stack_count(&mut raw, one));
+            self.frame(kind::STACK_COUNTS, &raw, u32::try_from(some.len()).unwrap_or(0), 0)?;
+        }
+        Ok(())
     }
 
     /// Writes index and end, and waits until all is on the disk. `dropped`: records that are not in the file.

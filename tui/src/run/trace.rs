@@ -86,7 +86,7 @@ impl Lines {
             match input {
                 Input::Batch(batch) => self.batch(&batch),
                 Input::Counters(counters) => self.account.totals = counters.totals,
-                Input::Facts(_) | Input::Restart => {}
+                Input::Facts(_) | Input::Stacks(_) | Input::Restart => {}
                 Input::End => return self.flush(),
             }
         }

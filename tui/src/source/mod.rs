@@ -2,10 +2,12 @@
 
 pub mod live;
 pub mod replay;
+pub mod stacks;
 
 use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey};
 
 use crate::event::{DecodeError, Event};
+pub use stacks::{Frame, Stack, StackCount, Stacks};
 
 /// Records handed over in one piece: bytes back to back, in the order in which the opens returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,14 @@ pub struct Losses {
     pub dir_incomplete: u64,
     /// Opens counted in the row of all others because the process table was full.
     pub process_table_full: u64,
+    /// Opens whose user stack was asked for and could not be had.
+    pub stack_user: u64,
+    /// The same of the kernel's stack.
+    pub stack_kernel: u64,
+    /// Opens that are in no count by stack: the table of these was full.
+    pub stack_uncounted: u64,
+    /// Stacks without names: the process was gone, or more came than names could be found for.
+    pub stack_unnamed: u64,
 }
 
 impl Losses {
@@ -179,6 +189,8 @@ pub enum Input {
     Counters(Box<Counters>),
     /// Facts on processes that became known. Consumers that have no use for them pass over.
     Facts(Vec<ProcessFacts>),
+    /// What became known of stacks. A record may come before the stacks that it names.
+    Stacks(Box<Stacks>),
     /// A replay goes back to the beginning (a jump to an earlier time): forget everything, it comes again.
     Restart,
     /// Nothing more will come: the recording ended, or the probe is gone. The counters before it were the last ones.

@@ -46,7 +46,7 @@ struct Others {
 const QUANTILES: [u8; 3] = [50, 90, 99];
 
 /// Every loss with its name; whether it means that opens are missing from the stream.
-fn losses(losses: &Losses) -> [(&'static str, u64, bool); 12] {
+fn losses(losses: &Losses) -> [(&'static str, u64, bool); 16] {
     [
         ("ring_full", losses.ring_full, true),
         ("inflight_full", losses.inflight_full, true),
@@ -60,6 +60,10 @@ fn losses(losses: &Losses) -> [(&'static str, u64, bool); 12] {
         ("name_bytes", losses.name_bytes, false),
         ("dir_incomplete", losses.dir_incomplete, false),
         ("process_table_full", losses.process_table_full, false),
+        ("stack_user", losses.stack_user, false),
+        ("stack_kernel", losses.stack_kernel, false),
+        ("stack_uncounted", losses.stack_uncounted, false),
+        ("stack_unnamed", losses.stack_unnamed, false),
     ]
 }
 

@@ -6,8 +6,8 @@ use super::*;
 use crate::recording::file::{Options, Rotate, part_path};
 use crate::recording::format::Prelude;
 use crate::recording::{Recorder, format};
-use crate::source::Input;
 use crate::source::replay::{self, Pace, Player};
+use crate::source::{Frame, Input, Stack, StackCount, Stacks};
 
 fn inputs(reader: Reader) -> Vec<Input> {
     let (_replay, mut inputs) = replay::start(reader, 4, Pace::AsFast).unwrap();
@@ -19,6 +19,27 @@ fn replayed_records(inputs: &[Input]) -> Vec<Vec<u8>> {
     for input in inputs {
         if let Input::Batch(batch) = input {
             all.extend(batch.records().map(<[u8]>::to_vec));
+        }
+    }
+    all
+}
+
+fn stacks() -> Stacks {
+    let frame = Frame { address: 5, function: b"main"[..].into(), offset: 3, ..Frame::default() };
+    let frames = vec![frame, Frame::unknown(77)];
+    let process = ProcessKey { start_ns: 1, tgid: 7, reserved: 0 };
+    Stacks {
+        stacks: vec![Stack { id: 4, kernel: true, tgid: 7, start_ns: 1, named: true, frames }],
+        counts: vec![StackCount { process, user: 0, kernel: 4, opens: 9, failed: 1 }],
+    }
+}
+
+fn replayed_stacks(inputs: &[Input]) -> Stacks {
+    let mut all = Stacks::default();
+    for input in inputs {
+        if let Input::Stacks(stacks) = input {
+            all.stacks.extend(stacks.stacks.iter().cloned());
+            all.counts.extend(&stacks.counts);
         }
     }
     all
@@ -45,6 +66,7 @@ fn a_recorded_session_replays_as_it_was() {
         recorder.offer(&batch(some));
     }
     recorder.offer_facts(&[facts(7)]);
+    recorder.offer_stacks(&stacks());
     recorder.offer_counters(&counters(5_000, 99_000_000));
     let stats = recorder.finish().unwrap();
     assert_eq!((stats.records, stats.dropped, stats.files, stats.error), (5_000, 0, 1, None));
@@ -56,6 +78,7 @@ fn a_recorded_session_replays_as_it_was() {
     assert_eq!(replayed_records(&inputs), records);
     assert_eq!(account(&inputs), (5_000, 0));
     assert!(inputs.iter().any(|input| matches!(input, Input::Facts(known) if known == &[facts(7)])));
+    assert_eq!(replayed_stacks(&inputs), stacks());
     assert!(matches!(inputs.last(), Some(Input::End)));
     let all_counters: Vec<_> = inputs.iter().filter(|input| matches!(input, Input::Counters(_))).collect();
     assert!(matches!(&all_counters[..], [Input::Counters(one)] if **one == counters(5_000, 99_000_000)));
@@ -111,6 +134,7 @@ fn each_file_of_a_rotation_is_a_recording_whose_account_adds_up() {
         seed
     };
     recorder.offer_facts(&[facts(7)]);
+    recorder.offer_stacks(&stacks());
     let mut records = Vec::new();
     for round in 0..20u64 {
         let some: Vec<_> = (0..2_000)
@@ -132,6 +156,9 @@ fn each_file_of_a_rotation_is_a_recording_whose_account_adds_up() {
         let here = replayed_records(&inputs);
         assert_eq!(account(&inputs), (here.len() as u64, 0), "part {part}");
         assert!(inputs.iter().any(|input| matches!(input, Input::Facts(_))), "part {part} knows no process");
+        // What was counted before belongs to the files before; what an id stands for is told in each.
+        assert_eq!(replayed_stacks(&inputs).stacks, stacks().stacks, "part {part} knows no stack");
+        assert_eq!(replayed_stacks(&inputs).counts.is_empty(), part > 1);
         all.extend(here);
     }
     assert_eq!(all, records);

@@ -222,6 +222,7 @@ impl Player {
         Ok(match self.ahead.take() {
             Some(Item::Counters(frame)) => Some(self.take_counters(*frame)),
             Some(Item::Facts(facts)) => Some(Input::Facts(facts)),
+            Some(Item::Stacks(stacks)) => Some(Input::Stacks(stacks)),
             Some(end) => Some(self.end(end)),
             None => None,
         })
