@@ -62,7 +62,8 @@ pub struct RecordHeader {
     pub ppid: u32,
     /// Real uid, initial user namespace.
     pub uid: u32,
-    /// `O_*` flags as the kernel took them (`open_how.flags`, whose defined bits fit 32).
+    /// `O_*` flags as the kernel took them (`open_how.flags`, whose defined bits fit 32), in the values of
+    /// asm-generic/fcntl.h whatever the architecture.
     pub flags: u32,
     /// `RESOLVE_*` of openat2, else 0.
     pub resolve: u32,
@@ -258,13 +259,13 @@ pub struct Offsets {
     pub task_signal: u32,
     /// `task_struct.stack`
     pub task_stack: u32,
-    /// `task_struct.thread_info.status`
-    pub task_status: u32,
+    /// Where a 32-bit system call is marked: `task_struct.thread_info.status` on x86-64, `.flags` on arm64
+    pub task_compat: u32,
     /// `signal_struct.live`
     pub signal_live: u32,
     /// From the bottom of the kernel's stack to the `pt_regs` of the system call.
     pub stack_pt_regs: u32,
-    /// `pt_regs.orig_ax`
+    /// The system call's number: `pt_regs.orig_ax` on x86-64, `.syscallno` on arm64
     pub pt_regs_nr: u32,
     /// `fs_struct.root`
     pub fs_root: u32,

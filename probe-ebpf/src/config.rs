@@ -24,7 +24,7 @@ pub static CONFIG: Config = Config {
         task_files: 0,
         task_signal: 0,
         task_stack: 0,
-        task_status: 0,
+        task_compat: 0,
         signal_live: 0,
         stack_pt_regs: 0,
         pt_regs_nr: 0,

@@ -7,6 +7,7 @@
 // For the one atomic addition in `count`; the toolchain is a nightly one anyway, for build-std.
 #![feature(asm_experimental_arch)]
 
+mod arch;
 mod config;
 mod count;
 mod hooks;

@@ -15,6 +15,7 @@ use aya_log_ebpf::{debug, warn};
 use probe_common::{Offsets, RECORD_VERSION, RecordHeader, capture, loss, marks, route};
 
 use crate::{
+    arch,
     config::{self, setting},
     count::{self, lost},
     maps::{EVENTS, INFLIGHT, INLINE_NAME, InFlight, LONG, NAMED_LONG, WAKE, ZEROS},
@@ -41,7 +42,7 @@ pub mod role {
     pub const TWIN: u32 = 2;
 }
 
-/// O_LARGEFILE as the kernel counts it on x86-64: it adds it to every 64-bit open by itself.
+/// O_LARGEFILE of asm-generic/fcntl.h, see [`arch::flags`]: the kernel adds it to every 64-bit open by itself.
 const O_LARGEFILE: u32 = 0o100000;
 /// `__FMODE_EXEC` of fs.h, which do_open_execat() puts among the flags.
 const FMODE_EXEC: u32 = 0x20;
@@ -143,7 +144,7 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     header.dir_len = 0;
     header.tgid = (subject >> 32) as u32;
     header.tid = subject as u32;
-    header.flags = request.flags;
+    header.flags = arch::flags(request.flags);
     header.resolve = request.resolve;
     header.mode = request.mode;
     header.dirfd = request.dirfd;
@@ -206,7 +207,7 @@ pub fn named(filename: u64, open_flags: u64) {
     }
     if entry.active == kind::EXEC && config::btf() {
         if let Some(flags) = read::<u32>(open_flags + u64::from(setting!(offsets.open_flags_flag))) {
-            entry.header.flags = flags & !FMODE_EXEC & !O_LARGEFILE;
+            entry.header.flags = arch::flags(flags & !FMODE_EXEC) & !O_LARGEFILE;
         }
     }
     if let Some(name) = read::<u64>(filename) {

@@ -12,6 +12,7 @@ use aya_ebpf::{
 use probe_common::{Capture, Offsets, ProcessKey, capture, route};
 
 use crate::{
+    arch,
     config::{self, setting},
     maps::{CAPTURE, INFLIGHT, LONG, PROCESSES, SCOPE},
 };
@@ -101,34 +102,9 @@ pub fn syscall_route(task: u64) -> (u8, bool) {
         }
     };
     let Some(nr) = read::<u64>(regs + u64::from(setting!(offsets.pt_regs_nr))) else { return unknown };
-    let status = setting!(offsets.task_status);
-    // TS_COMPAT (arch/x86/include/asm/thread_info.h): int 0x80 and sysenter, also from a 64-bit program.
-    let compat = status != Offsets::NONE && read::<u32>(task + u64::from(status)).is_some_and(|status| status & 2 != 0);
-    (if compat { compat_route(nr as u32) } else { native_route(nr as u32) }, compat)
-}
-
-/// From arch/x86/entry/syscalls/syscall_64.tbl; bit 30 is x32.
-#[inline(always)]
-fn native_route(nr: u32) -> u8 {
-    match nr & !(1 << 30) {
-        2 => route::OPEN,
-        85 => route::CREAT,
-        257 => route::OPENAT,
-        437 => route::OPENAT2,
-        _ => route::SYSCALL,
-    }
-}
-
-/// From arch/x86/entry/syscalls/syscall_32.tbl.
-#[inline(always)]
-fn compat_route(nr: u32) -> u8 {
-    match nr {
-        5 => route::OPEN,
-        8 => route::CREAT,
-        295 => route::OPENAT,
-        437 => route::OPENAT2,
-        _ => route::SYSCALL,
-    }
+    let at = setting!(offsets.task_compat);
+    let compat = at != Offsets::NONE && read::<u32>(task + u64::from(at)).is_some_and(|set| set & arch::COMPAT != 0);
+    (if compat { arch::compat_route(nr as u32) } else { arch::native_route(nr as u32) }, compat)
 }
 
 /// sched:sched_process_fork: a child of a captured process is captured, from before its first open.

@@ -1,24 +1,22 @@
 //! The flags of an open: names for machines (`O_WRONLY`, `O_CREAT`), letters for narrow columns (`wc`), and the test
 //! that the filter language and the capture make of them. One table serves all of it.
 //!
-//! The values are those of the kernel this build is for: they differ between architectures (`O_DIRECTORY` of
-//! aarch64 is `O_DIRECT` of `x86_64`), and so come from the libc crate.
+//! The values are those of asm-generic/fcntl.h, not those of the libc crate: they differ between architectures
+//! (`O_DIRECTORY` of arm64 is `O_DIRECT` of x86-64), a recording is read on another one than it was made on, and so the
+//! probe translates them where it must.
 
 /// Bits of the access mode: `O_RDONLY` (0), `O_WRONLY`, `O_RDWR`. It is a number, not a set.
-pub const ACCESS: u32 = libc::O_ACCMODE as u32 & 3;
+pub const ACCESS: u32 = 0o3;
 /// Opens the place in the file system, not the file: neither read nor written, whatever the access mode says.
-pub const PATH: u32 = libc::O_PATH as u32;
+pub const PATH: u32 = 0o10_000_000;
 /// Creates the file if it is not there.
-pub const CREAT: u32 = libc::O_CREAT as u32;
+pub const CREAT: u32 = 0o100;
 /// Creates a file without a name. Includes `O_DIRECTORY`.
-pub const TMPFILE: u32 = libc::O_TMPFILE as u32;
-/// The caller copes with large files: the kernel sets it on every open of a 64-bit process. The libc crate has 0
-/// for it on 64-bit glibc, so this is the kernel's `include/uapi/asm-generic/fcntl.h` and its arm64 counterpart.
-#[cfg(not(target_arch = "aarch64"))]
+pub const TMPFILE: u32 = 0o20_000_000 | DIRECTORY;
+/// Fails unless it is a directory.
+const DIRECTORY: u32 = 0o200_000;
+/// The caller copes with large files: the kernel sets it on every open of a 64-bit process.
 pub const LARGEFILE: u32 = 0o100_000;
-/// The caller copes with large files (arm64 value).
-#[cfg(target_arch = "aarch64")]
-pub const LARGEFILE: u32 = 0o400_000;
 /// Set by the kernel on the open of a program that is executed (`__FMODE_EXEC` in `include/linux/fs.h`).
 pub const FMODE_EXEC: u32 = 0x20;
 
@@ -37,31 +35,31 @@ pub struct Flag {
     pub doc: &'static str,
 }
 
-const fn flag(name: &'static str, bits: i32, letter: char, doc: &'static str) -> Flag {
+const fn flag(name: &'static str, bits: u32, letter: char, doc: &'static str) -> Flag {
     let (_, short) = name.split_at(2);
     let letter = if letter == ' ' { None } else { Some(letter) };
-    Flag { short, name, bits: bits as u32, letter, doc }
+    Flag { short, name, bits, letter, doc }
 }
 
 /// Every flag beside the access mode. One that includes another stands before it.
 pub const FLAGS: &[Flag] = &[
-    flag("O_PATH", libc::O_PATH, 'p', "only the place in the file system"),
-    flag("O_CREAT", libc::O_CREAT, 'c', "created if it is not there"),
-    flag("O_EXCL", libc::O_EXCL, 'x', "fails if it is there already"),
-    flag("O_TRUNC", libc::O_TRUNC, 't', "emptied"),
-    flag("O_APPEND", libc::O_APPEND, 'a', "written at the end"),
-    flag("O_TMPFILE", libc::O_TMPFILE, 'm', "a file without a name"),
-    flag("O_DIRECTORY", libc::O_DIRECTORY, 'd', "fails unless it is a directory"),
-    flag("O_CLOEXEC", libc::O_CLOEXEC, 'e', "closed on exec"),
-    flag("O_NONBLOCK", libc::O_NONBLOCK, 'n', "does not wait"),
-    flag("O_SYNC", libc::O_SYNC, 's', "each write waits for the disk"),
-    flag("O_DSYNC", libc::O_DSYNC, 'y', "each write waits for the data to be on disk"),
-    flag("O_DIRECT", libc::O_DIRECT, 'i', "past the page cache"),
-    flag("O_NOFOLLOW", libc::O_NOFOLLOW, 'l', "fails on a symbolic link"),
-    flag("O_NOATIME", libc::O_NOATIME, 'o', "leaves the access time alone"),
-    flag("O_NOCTTY", libc::O_NOCTTY, ' ', "no controlling terminal from it"),
-    flag("O_ASYNC", libc::O_ASYNC, ' ', "signals when ready"),
-    flag("O_LARGEFILE", LARGEFILE as i32, ' ', "copes with large files; the kernel sets it"),
+    flag("O_PATH", PATH, 'p', "only the place in the file system"),
+    flag("O_CREAT", CREAT, 'c', "created if it is not there"),
+    flag("O_EXCL", 0o200, 'x', "fails if it is there already"),
+    flag("O_TRUNC", 0o1000, 't', "emptied"),
+    flag("O_APPEND", 0o2000, 'a', "written at the end"),
+    flag("O_TMPFILE", TMPFILE, 'm', "a file without a name"),
+    flag("O_DIRECTORY", DIRECTORY, 'd', "fails unless it is a directory"),
+    flag("O_CLOEXEC", 0o2_000_000, 'e', "closed on exec"),
+    flag("O_NONBLOCK", 0o4000, 'n', "does not wait"),
+    flag("O_SYNC", 0o4_010_000, 's', "each write waits for the disk"),
+    flag("O_DSYNC", 0o10_000, 'y', "each write waits for the data to be on disk"),
+    flag("O_DIRECT", 0o40_000, 'i', "past the page cache"),
+    flag("O_NOFOLLOW", 0o400_000, 'l', "fails on a symbolic link"),
+    flag("O_NOATIME", 0o1_000_000, 'o', "leaves the access time alone"),
+    flag("O_NOCTTY", 0o400, ' ', "no controlling terminal from it"),
+    flag("O_ASYNC", 0o20_000, ' ', "signals when ready"),
+    flag("O_LARGEFILE", LARGEFILE, ' ', "copes with large files; the kernel sets it"),
     Flag { short: "FMODE_EXEC", name: "__FMODE_EXEC", bits: FMODE_EXEC, letter: None, doc: "opened to be executed" },
 ];
 
@@ -246,6 +244,32 @@ mod tests {
         assert_eq!(all(libc::O_SYNC), (vec!["O_RDONLY", "O_SYNC"], 0));
         assert_eq!(all(libc::O_DSYNC), (vec!["O_RDONLY", "O_DSYNC"], 0));
         assert_eq!(all(libc::O_DIRECTORY), (vec!["O_RDONLY", "O_DIRECTORY"], 0));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_values_are_those_of_the_c_library_here() {
+        for (name, value) in [
+            ("O_PATH", libc::O_PATH),
+            ("O_CREAT", libc::O_CREAT),
+            ("O_EXCL", libc::O_EXCL),
+            ("O_TRUNC", libc::O_TRUNC),
+            ("O_APPEND", libc::O_APPEND),
+            ("O_TMPFILE", libc::O_TMPFILE),
+            ("O_DIRECTORY", libc::O_DIRECTORY),
+            ("O_CLOEXEC", libc::O_CLOEXEC),
+            ("O_NONBLOCK", libc::O_NONBLOCK),
+            ("O_SYNC", libc::O_SYNC),
+            ("O_DSYNC", libc::O_DSYNC),
+            ("O_DIRECT", libc::O_DIRECT),
+            ("O_NOFOLLOW", libc::O_NOFOLLOW),
+            ("O_NOATIME", libc::O_NOATIME),
+            ("O_NOCTTY", libc::O_NOCTTY),
+            ("O_ASYNC", libc::O_ASYNC),
+        ] {
+            let flag = FLAGS.iter().find(|flag| flag.name == name).unwrap();
+            assert_eq!(flag.bits, value as u32, "{name}");
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! The same sources and the same toolchain give the same bytes wherever the repository lies: paths are remapped,
 //! debug info is dropped (BTF stays: the kernel reads it).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use object::build::elf::{Builder, SectionData};
@@ -19,17 +21,23 @@ use crate::{cmd, install};
 /// What the probe is built from, relative to the repository.
 const SOURCES: [&str; 5] =
     ["probe-ebpf/src", "probe-ebpf/Cargo.toml", "probe-ebpf/Cargo.lock", "probe-common/src", "probe-common/Cargo.toml"];
-const OBJECT: &str = "assets/opentop-probe.bpf.o";
 const RECORD: &str = "assets/opentop-probe.json";
 
+/// The architectures of the kernels that there is an object for, as Rust calls them, with its place. BPF is the same on
+/// each; where a kprobe finds its arguments and what a system call's number is are not.
+const OBJECTS: [(&str, &str); 2] =
+    [("x86_64", "assets/opentop-probe.bpf.o"), ("aarch64", "assets/opentop-probe.aarch64.bpf.o")];
+
 /// What rustc is told, beside the paths to remap.
-const FLAGS: [&str; 3] = [
-    // aya-ebpf's bindings of pt_regs are chosen by this.
-    "--cfg=bpf_target_arch=\"x86_64\"",
-    // BTF is made from the debug info.
-    "-Cdebuginfo=2",
-    "-Clink-arg=--btf",
-];
+fn flags(arch: &str) -> [String; 3] {
+    [
+        // aya-ebpf's bindings of pt_regs and our own `arch` are chosen by this.
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        // BTF is made from the debug info.
+        "-Cdebuginfo=2".into(),
+        "-Clink-arg=--btf".into(),
+    ]
+}
 
 /// Set for the rustc that cargo runs through us: the paths to remap, separated by 0x1f.
 const WRAPPER: &str = "OPENTOP_XTASK_RUSTC_WRAPPER";
@@ -70,8 +78,8 @@ pub struct Args {
 struct Record {
     /// SHA-256 over the names and contents of the sources.
     sources: String,
-    /// SHA-256 of the object.
-    object: String,
+    /// SHA-256 of each object.
+    objects: BTreeMap<String, String>,
     toolchain: Versions,
 }
 
@@ -87,14 +95,16 @@ pub fn main(args: &Args) -> Result<()> {
 
 fn build(offline: bool) -> Result<()> {
     let toolchain = Toolchain::find_or_install(offline)?;
-    let object = toolchain.build(offline)?;
-    let record = Record { sources: hash_sources()?, object: sha256(&object), toolchain: toolchain.versions()? };
     let root = cmd::root();
     fs::create_dir_all(root.join("assets"))?;
-    write_if_changed(&root.join(OBJECT), &object)?;
-    write_if_changed(&root.join(RECORD), format!("{}\n", serde_json::to_string_pretty(&record)?).as_bytes())?;
-    eprintln!("xtask: {OBJECT}: {} bytes, sha256 {}", object.len(), record.object);
-    Ok(())
+    let mut objects = BTreeMap::new();
+    for ((_, place), object) in OBJECTS.into_iter().zip(toolchain.build_all(offline)?) {
+        write_if_changed(&root.join(place), &object)?;
+        eprintln!("xtask: {place}: {} bytes, sha256 {}", object.len(), sha256(&object));
+        objects.insert(place.to_owned(), sha256(&object));
+    }
+    let record = Record { sources: hash_sources()?, objects, toolchain: toolchain.versions()? };
+    write_if_changed(&root.join(RECORD), format!("{}\n", serde_json::to_string_pretty(&record)?).as_bytes())
 }
 
 fn check(offline: bool) -> Result<()> {
@@ -102,22 +112,30 @@ fn check(offline: bool) -> Result<()> {
     let root = cmd::root();
     let record = fs::read_to_string(root.join(RECORD)).with_context(|| format!("cannot read {RECORD}: {ADVICE}"))?;
     let record: Record = serde_json::from_str(&record).with_context(|| format!("{RECORD} is damaged: {ADVICE}"))?;
-    let object = fs::read(root.join(OBJECT)).with_context(|| format!("cannot read {OBJECT}: {ADVICE}"))?;
-    ensure!(record.sources == hash_sources()?, "{OBJECT} is stale, its sources have changed since: {ADVICE}");
-    ensure!(record.object == sha256(&object), "{OBJECT} is not the object that {RECORD} tells of: {ADVICE}");
+    ensure!(record.sources == hash_sources()?, "the probe is stale, its sources have changed since: {ADVICE}");
+    let mut objects = Vec::new();
+    for (_, place) in OBJECTS {
+        let object = fs::read(root.join(place)).with_context(|| format!("cannot read {place}: {ADVICE}"))?;
+        let told = record.objects.get(place);
+        ensure!(told == Some(&sha256(&object)), "{place} is not the object that {RECORD} tells of: {ADVICE}");
+        objects.push(object);
+    }
 
     // Continuous integration has the toolchain, or gets it: there, a comparison left out would be a check left out.
     let toolchain = if cmd::ci() { Some(Toolchain::find_or_install(offline)?) } else { Toolchain::find() };
     match toolchain {
-        None => eprintln!("xtask: {OBJECT} matches its sources (not rebuilt: no eBPF toolchain here)"),
+        None => eprintln!("xtask: the probe matches its sources (not rebuilt: no eBPF toolchain here)"),
         Some(toolchain) => {
             let versions = toolchain.versions()?;
             if versions == record.toolchain {
-                ensure!(toolchain.build(offline)? == object, "{OBJECT} is not what its sources give: {ADVICE}");
-                eprintln!("xtask: {OBJECT} matches its sources; rebuilt, the same {} bytes", object.len());
+                let built = toolchain.build_all(offline)?;
+                for (((_, place), object), built) in OBJECTS.into_iter().zip(objects).zip(built) {
+                    ensure!(built == object, "{place} is not what its sources give: {ADVICE}");
+                    eprintln!("xtask: {place} matches its sources; rebuilt, the same {} bytes", object.len());
+                }
             } else {
                 eprintln!(
-                    "xtask: {OBJECT} matches its sources (bytes not compared: here {versions:?}, it was made with {:?})",
+                    "xtask: the probe matches its sources (bytes not compared: here {versions:?}, it was made with {:?})",
                     record.toolchain
                 );
             }
@@ -217,17 +235,27 @@ impl Toolchain {
         Ok(places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
     }
 
-    /// Builds the probe and returns the object, without debug info.
-    fn build(&self, offline: bool) -> Result<Vec<u8>> {
-        let root = cmd::root();
-        let crate_dir = root.join("probe-ebpf");
+    /// Builds the objects of [`OBJECTS`], side by side: most of each is one thread's link.
+    fn build_all(&self, offline: bool) -> Result<Vec<Vec<u8>>> {
         if !offline {
             // Before the paths to remap are listed: the registry's folder is named after where it is reached.
-            cmd::run(self.cargo(&crate_dir)?.args(["fetch", "--quiet", "--locked"]))?;
+            cmd::run(self.cargo(&cmd::root().join("probe-ebpf"))?.args(["fetch", "--quiet", "--locked"]))?;
         }
+        thread::scope(|scope| {
+            let builds: Vec<_> = OBJECTS.iter().map(|(arch, _)| scope.spawn(|| self.build(arch, offline))).collect();
+            let join = |build: thread::ScopedJoinHandle<'_, _>| build.join().unwrap_or_else(|_| bail!("panicked"));
+            builds.into_iter().map(join).collect()
+        })
+    }
+
+    /// Builds the probe for kernels of an architecture and returns the object, without debug info.
+    fn build(&self, arch: &str, offline: bool) -> Result<Vec<u8>> {
+        let root = cmd::root();
+        let crate_dir = root.join("probe-ebpf");
         let remap = self.remap()?;
         // Cargo does not know what the wrapper adds: what was built with other flags would pass for fresh.
-        let key = sha256(format!("{FLAGS:?} {remap:?}").as_bytes());
+        let flags = flags(arch);
+        let key = sha256(format!("{flags:?} {remap:?}").as_bytes());
         let target = crate_dir.join("target").join(key.get(..12).unwrap_or_default());
         let mut command = self.cargo(&crate_dir)?;
         command
@@ -243,7 +271,7 @@ impl Toolchain {
             ])
             .args(offline.then_some("--offline"))
             .env("CARGO_TARGET_DIR", &target)
-            .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env("RUSTC_WRAPPER", std::env::current_exe()?)
             .env(WRAPPER, remap.join("\x1f"));
         cmd::run(&mut command)?;
@@ -286,7 +314,9 @@ fn hash_sources() -> Result<String> {
     }
     files.sort();
     let mut hash = Sha256::new();
-    hash.update(FLAGS.join(" "));
+    for (arch, _) in OBJECTS {
+        hash.update(flags(arch).join(" "));
+    }
     for file in files {
         let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let name = file.strip_prefix(&root)?.to_string_lossy().into_owned();

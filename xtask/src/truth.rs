@@ -26,6 +26,7 @@ struct Told {
     mode: i64,
     ret: i32,
     no_fd: bool,
+    arch: String,
     compat: bool,
     deleted: bool,
     truncated: bool,
@@ -151,13 +152,14 @@ fn compare(told: &Told, found: &[Value], trace: &Trace<'_>) -> Verdict {
     check("compat", &event["compat"], &flag(told.compat));
     check("relative", &event["relative"], &flag(told.path.is_none() && told.name.is_some()));
     if let Some(flags) = told.flags {
+        let flags = if told.arch == "aarch64" { generic_flags(flags) } else { flags };
         let mut is = event["flags"].clone();
         if let Some(names) = is.as_array_mut() {
             // The kernel sets it on every open of a 64-bit process, the hooks see it from there on.
             names.retain(|name| name != "O_LARGEFILE");
         }
         check("flags", &is, &json!(flag_names(flags)));
-        let creates = flags & 0o100 != 0 || flags & i64::from(libc::O_TMPFILE) == i64::from(libc::O_TMPFILE);
+        let creates = flags & 0o100 != 0 || flags & O_TMPFILE == O_TMPFILE;
         check("mode", &event["mode"], &if creates { json!(format!("{:04o}", told.mode)) } else { Value::Null });
     }
     check(
@@ -196,6 +198,17 @@ fn flag(set: bool) -> Value {
     if set { Value::Bool(true) } else { Value::Null }
 }
 
+/// Flags in arm64's values (arch/arm64/include/uapi/asm/fcntl.h) as asm-generic/fcntl.h has them.
+fn generic_flags(flags: i64) -> i64 {
+    // O_DIRECTORY, O_NOFOLLOW, O_DIRECT, O_LARGEFILE.
+    let moved = [(0o40_000, 0o200_000), (0o100_000, 0o400_000), (0o200_000, 0o40_000), (0o400_000, 0o100_000)];
+    let others = flags & !0o740_000;
+    moved.iter().filter(|(from, _)| flags & from != 0).fold(others, |flags, (_, to)| flags | to)
+}
+
+/// From asm-generic/fcntl.h, with `O_DIRECTORY`.
+const O_TMPFILE: i64 = 0o20_200_000;
+
 /// Names of flags as in open(2), the access mode first. Octal values from asm-generic/fcntl.h, which x86 has.
 fn flag_names(flags: i64) -> Vec<&'static str> {
     const NAMES: [(i64, &str); 12] = [
@@ -204,7 +217,7 @@ fn flag_names(flags: i64) -> Vec<&'static str> {
         (0o200, "O_EXCL"),
         (0o1000, "O_TRUNC"),
         (0o2000, "O_APPEND"),
-        (0o20_200_000, "O_TMPFILE"),
+        (O_TMPFILE, "O_TMPFILE"),
         (0o200_000, "O_DIRECTORY"),
         (0o2_000_000, "O_CLOEXEC"),
         (0o4000, "O_NONBLOCK"),
@@ -269,7 +282,7 @@ fn clean(trace: &Trace<'_>) -> Verdict {
 mod tests {
     use super::*;
 
-    const TOLD: &str = r#"{"case":"c","via":"openat","pid":7,"tid":8,"ppid":1,"uid":0,"comm":"t","name":"x","path":"/d/x","flags":577,"resolve":0,"mode":420,"ret":-2,"no_fd":false,"compat":false,"deleted":false,"truncated":false}"#;
+    const TOLD: &str = r#"{"case":"c","via":"openat","pid":7,"tid":8,"ppid":1,"uid":0,"comm":"t","name":"x","path":"/d/x","flags":577,"resolve":0,"mode":420,"ret":-2,"no_fd":false,"arch":"x86_64","compat":false,"deleted":false,"truncated":false}"#;
     const EVENT: &str = r#"{"pid":7,"tid":8,"ppid":1,"uid":0,"comm":"t","path":"/d/x","name":"x","flags":["O_WRONLY","O_CREAT","O_TRUNC","O_LARGEFILE"],"mode":"0644","errno":"ENOENT","duration_ns":5,"via":"openat"}"#;
     const ACCOUNT: &str = "opentop: 1 opens = 1 shown + 0 filtered + 0 lost\n";
 

@@ -33,9 +33,15 @@ use crate::{
 };
 use counters::CounterReader;
 
-/// The compiled kernel side, made by `cargo xtask probe`.
+/// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
+#[cfg(target_arch = "x86_64")]
 static PROBE: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.bpf.o"));
+#[cfg(target_arch = "aarch64")]
+static PROBE: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.aarch64.bpf.o"));
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("opentop has a probe for kernels on x86-64 and arm64: see probe-ebpf/src/arch.rs for another");
 
 const VALUE: usize = size_of::<ProcessCounts>();
 const CAPTURE: usize = size_of::<Capture>();

@@ -29,10 +29,10 @@ pub(super) fn find(btf: &Btf) -> Result<Offsets, String> {
         task_files: need("task_struct", "files")?,
         task_signal: need("task_struct", "signal")?,
         task_stack: need("task_struct", "stack")?,
-        task_status: may("task_struct", "thread_info.status"),
+        task_compat: may("task_struct", arch::COMPAT),
         signal_live: need("signal_struct", "live")?,
         stack_pt_regs: stack_pt_regs(btf).ok_or("struct pt_regs is not known")?,
-        pt_regs_nr: need("pt_regs", "orig_ax")?,
+        pt_regs_nr: need("pt_regs", arch::SYSCALL_NUMBER)?,
         fs_root: need("fs_struct", "root")?,
         fs_pwd: need("fs_struct", "pwd")?,
         files_fdt: need("files_struct", "fdt")?,
@@ -59,11 +59,35 @@ fn first(btf: &Btf, of: &str, members: &[&str]) -> u32 {
     members.iter().find_map(|m| btf.offset(of, m)).unwrap_or(Offsets::NONE)
 }
 
-/// Where the system call's registers lie on the kernel's stack: task_pt_regs() of arch/x86, for kernels without the
-/// helper `bpf_task_pt_regs` (before 5.15; those have no padding for FRED).
-///
-/// THREAD_SIZE is 16 KiB on x86-64 (32 KiB only with KASAN, which no distribution ships).
+/// Where the system call's registers lie on the kernel's stack: task_pt_regs() of the architecture, for kernels without
+/// the helper `bpf_task_pt_regs` (before 5.15; those have no padding for FRED).
 fn stack_pt_regs(btf: &Btf) -> Option<u32> {
-    const THREAD_SIZE: u32 = 16 << 10;
-    THREAD_SIZE.checked_sub(btf.size("pt_regs")?)
+    arch::thread_size().checked_sub(btf.size("pt_regs")?)
+}
+
+/// Members and sizes that differ between the architectures.
+#[cfg(not(target_arch = "aarch64"))]
+mod arch {
+    /// Has `TS_COMPAT`.
+    pub(super) const COMPAT: &str = "thread_info.status";
+    pub(super) const SYSCALL_NUMBER: &str = "orig_ax";
+
+    /// THREAD_SIZE is 16 KiB on x86-64 (32 KiB only with KASAN, which no distribution ships).
+    pub(super) fn thread_size() -> u32 {
+        16 << 10
+    }
+}
+
+/// Members and sizes that differ between the architectures.
+#[cfg(target_arch = "aarch64")]
+mod arch {
+    /// Has `TIF_32BIT`.
+    pub(super) const COMPAT: &str = "thread_info.flags";
+    pub(super) const SYSCALL_NUMBER: &str = "syscallno";
+
+    /// THREAD_SIZE of arch/arm64/include/asm/memory.h: 16 KiB, and no less than a page.
+    pub(super) fn thread_size() -> u32 {
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+        page.and_then(|page| u32::try_from(page).ok()).unwrap_or(0).max(16 << 10)
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::IntoRawFd;
 
+use crate::arch;
 use crate::report::{Case, Report, c, cwd, join};
 use crate::sys::{self, OpenHow};
 use crate::uring::{self, Entry, Ring};
@@ -14,7 +15,7 @@ pub fn run(report: &Report) -> io::Result<()> {
     plain(report)?;
     flags(report)?;
     failures(report)?;
-    compat(report)?;
+    arch::compat(report)?;
     io_uring(report)?;
     handle(report)
 }
@@ -37,10 +38,8 @@ fn openat(report: &Report, case: &str, path: &[u8], flags: i32, mode: u32) {
 
 fn plain(report: &Report) -> io::Result<()> {
     let path = made("plain-open")?;
-    let mut told = Case::new("open", "open", &path, &path);
-    told.ret = sys::open(c(&path).as_ptr(), 0, 0);
-    sys::close(told.ret);
-    report.case(&told);
+    let told = Case::new("open", "open", &path, &path);
+    told_if_there(report, told, arch::open(c(&path).as_ptr(), 0, 0));
 
     openat(report, "openat", &made("plain-openat")?, libc::O_RDONLY | libc::O_CLOEXEC, 0);
 
@@ -55,10 +54,21 @@ fn plain(report: &Report) -> io::Result<()> {
     let path = join(&cwd()?, b"plain-creat");
     let mut told = Case::new("creat", "creat", &path, &path);
     (told.flags, told.mode) = (Some(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC), 0o640);
-    told.ret = sys::creat(c(&path).as_ptr(), 0o640);
-    sys::close(told.ret);
-    report.case(&told);
+    let ret = arch::creat(c(&path).as_ptr(), 0o640);
+    told_if_there(report, told, ret);
     Ok(())
+}
+
+/// Reports an open by a call that not every architecture has.
+pub fn told_if_there(report: &Report, mut told: Case, ret: Option<i32>) {
+    match ret {
+        Some(ret) => {
+            told.ret = ret;
+            sys::close(ret);
+            report.case(&told);
+        }
+        None => report.skip(&told.case, format!("{} has no such system call", std::env::consts::ARCH)),
+    }
 }
 
 fn flags(report: &Report) -> io::Result<()> {
@@ -127,52 +137,6 @@ fn failures(report: &Report) -> io::Result<()> {
     openat(report, "EMFILE", &path, 0, 0);
     // SAFETY: as above.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    Ok(())
-}
-
-fn compat(report: &Report) -> io::Result<()> {
-    // A kernel without 32-bit calls ends the process that makes one: let that be a child.
-    let (_, status) = sys::in_child(|| {
-        sys::compat(20, [0; 4]); // getpid
-    })?;
-    let cases: [(&str, &'static str, u32); 4] = [
-        ("32-bit open", "open", 5),
-        ("32-bit creat", "creat", 8),
-        ("32-bit openat", "openat", 295),
-        ("32-bit openat2", "openat2", 437),
-    ];
-    if status != 0 {
-        for (case, ..) in cases {
-            report.skip(case, "this kernel has no 32-bit system calls");
-        }
-        return Ok(());
-    }
-    for (case, via, number) in cases {
-        let path = made(&format!("compat-{via}"))?;
-        let name = sys::low(&path)?;
-        let mut told = Case::new(case, via, &path, &path);
-        told.compat = true;
-        let at_cwd = AT_CWD as u32;
-        told.ret = match via {
-            "open" => sys::compat(number, [name, 0, 0, 0]),
-            "creat" => {
-                (told.flags, told.mode) = (Some(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC), 0o604);
-                sys::compat(number, [name, 0o604, 0, 0])
-            }
-            "openat" => {
-                told.flags = Some(libc::O_RDWR);
-                sys::compat(number, [at_cwd, name, libc::O_RDWR as u32, 0])
-            }
-            _ => {
-                // flags O_WRONLY, no mode, no resolve.
-                let how = sys::low(&[&1_u64.to_le_bytes()[..], &[0; 16]].concat())?;
-                told.flags = Some(libc::O_WRONLY);
-                sys::compat(number, [at_cwd, name, how, 24])
-            }
-        };
-        sys::close(told.ret);
-        report.case(&told);
-    }
     Ok(())
 }
 

@@ -5,6 +5,9 @@
 //!
 //! `truth --truth FILE [--dir DIR]`
 
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
+mod arch;
 mod calls;
 #[path = "../../../../tui/src/escape.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]

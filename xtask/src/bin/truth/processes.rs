@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 use std::thread;
 
+use crate::arch;
 use crate::report::{Case, Report, c, cwd, join};
 use crate::sys;
 
@@ -76,14 +77,12 @@ fn exec(report: &Report, here: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The least program: `exit(0)`.
+/// The least program: it ends.
 fn tiny_elf() -> Vec<u8> {
     let base = 0x40_0000_u64;
-    // xor edi, edi; mov eax, 60; syscall
-    let code = [0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // ET_EXEC, EM_X86_64, version.
-    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    // ET_EXEC, machine, version.
+    elf.extend([2, 0, arch::MACHINE, 0, 1, 0, 0, 0]);
     // Entry, program headers, section headers.
     for value in [base + 120, 64, 0] {
         elf.extend(value.to_le_bytes());
@@ -95,11 +94,11 @@ fn tiny_elf() -> Vec<u8> {
     }
     // PT_LOAD, readable and executable, the whole file.
     elf.extend([1, 0, 0, 0, 5, 0, 0, 0]);
-    let size = 120 + code.len() as u64;
+    let size = 120 + arch::EXIT.len() as u64;
     for value in [0, base, base, size, size, 4096] {
         elf.extend(value.to_le_bytes());
     }
-    elf.extend(code);
+    elf.extend(arch::EXIT);
     elf
 }
 

@@ -73,7 +73,7 @@ impl Case {
             "case": self.case, "via": self.via, "pid": self.pid, "tid": self.tid, "ppid": self.ppid, "uid": self.uid,
             "comm": escaped(&self.comm), "name": self.name.as_deref().map(escaped), "path": self.path.as_deref().map(escaped),
             "flags": self.flags, "resolve": self.resolve, "mode": self.mode, "ret": self.ret, "no_fd": self.no_fd,
-            "compat": self.compat, "deleted": self.deleted, "truncated": self.truncated,
+            "arch": std::env::consts::ARCH, "compat": self.compat, "deleted": self.deleted, "truncated": self.truncated,
         })
     }
 }

@@ -1,7 +1,6 @@
 //! The system calls by which a file can be opened, made directly: what the C library would make of them is not
 //! what is to be tested. Each returns what the kernel did: a descriptor, or −errno.
 
-use std::arch::asm;
 use std::ffi::CString;
 use std::io;
 
@@ -15,27 +14,17 @@ pub struct OpenHow {
 }
 
 /// A result as the kernel gave it.
-fn ret(value: libc::c_long) -> i32 {
+pub fn ret(value: libc::c_long) -> i32 {
     if value == -1 { -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { value as i32 }
 }
 
-pub fn open(name: *const libc::c_char, flags: i32, mode: u32) -> i32 {
-    // SAFETY: open reads the name; a bad pointer is answered with EFAULT.
-    ret(unsafe { libc::syscall(libc::SYS_open, name, flags, mode) })
-}
-
-pub fn creat(name: *const libc::c_char, mode: u32) -> i32 {
-    // SAFETY: as open.
-    ret(unsafe { libc::syscall(libc::SYS_creat, name, mode) })
-}
-
 pub fn openat(dirfd: i32, name: *const libc::c_char, flags: i32, mode: u32) -> i32 {
-    // SAFETY: as open.
+    // SAFETY: openat reads the name; a bad pointer is answered with EFAULT.
     ret(unsafe { libc::syscall(libc::SYS_openat, dirfd, name, flags, mode) })
 }
 
 pub fn openat2(dirfd: i32, name: *const libc::c_char, how: &OpenHow) -> i32 {
-    // SAFETY: as open; `how` has the size that is given.
+    // SAFETY: as openat; `how` has the size that is given.
     ret(unsafe { libc::syscall(libc::SYS_openat2, dirfd, name, how, size_of::<OpenHow>()) })
 }
 
@@ -75,36 +64,6 @@ pub fn map(len: usize, protection: i32, flags: i32, fd: i32) -> io::Result<*mut 
     // SAFETY: a fresh mapping of the kernel's choice overlaps nothing.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, 0) };
     if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at.cast()) }
-}
-
-/// Memory below 4 GiB, which 32-bit system calls can name, filled with `bytes` and a NUL.
-pub fn low(bytes: &[u8]) -> io::Result<u32> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-    let at = map(bytes.len() + 1, libc::PROT_READ | libc::PROT_WRITE, flags, -1)?;
-    // SAFETY: the mapping is one byte longer than `bytes`, and zeroed.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
-    u32::try_from(at as usize).map_err(io::Error::other)
-}
-
-/// A 32-bit system call from this 64-bit process. Where the kernel has none the process gets a signal.
-pub fn compat(number: u32, args: [u32; 4]) -> i32 {
-    let mut value = u64::from(number);
-    // SAFETY: the calls made this way read memory that `low` made. rbx belongs to LLVM and is put back; int 0x80
-    // clobbers r8 to r11 on older kernels.
-    unsafe {
-        asm!(
-            "xchg {first}, rbx",
-            "int 0x80",
-            "xchg {first}, rbx",
-            first = inout(reg) u64::from(args[0]) => _,
-            inout("rax") value,
-            in("rcx") u64::from(args[1]),
-            in("rdx") u64::from(args[2]),
-            in("rsi") u64::from(args[3]),
-            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-        );
-    }
-    value as i32
 }
 
 /// Forks; the child does `work` and ends. Its pid and how it ended.
