@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use opentop::app::columns::COLUMNS;
 use opentop::app::keys::{BINDINGS, Group, PROMPT_KEYS};
 use opentop::config::{SETTINGS, default_text};
+use opentop::view::help::MOUSE;
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
@@ -29,11 +30,11 @@ fn keys() -> String {
     for (key, word) in PROMPT_KEYS {
         let _ = writeln!(out, "| `{key}` | {word} |");
     }
-    out.push_str(
-        "\n## The mouse\n\nA click selects a row, a second one on it looks closer. A click on a column's head sorts by \
-         it, once more turns the order round. The wheel scrolls; tabs are clicked; the line between the panes is \
-         dragged. `--no-mouse` leaves the mouse to the terminal.\n",
-    );
+    out.push_str("\n## The mouse\n\n| where | what it does |\n|---|---|\n");
+    for (word, help) in MOUSE {
+        let _ = writeln!(out, "| {word} | {help} |");
+    }
+    out.push_str("\n`--no-mouse` leaves the mouse to the terminal.\n");
     out
 }
 

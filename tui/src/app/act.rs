@@ -11,8 +11,8 @@ use super::layout::regions;
 use super::menu::Menu;
 use super::prompt::{Prompt, Purpose, Typed};
 use super::settle::order_rows;
-use super::tables::FileSort;
-use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, page, replay};
+use super::tables::{FailureSort, FileSort};
+use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, fold, page, replay};
 use crate::escape::escaped;
 use crate::filter::Filter;
 use crate::model::order::Column;
@@ -60,17 +60,12 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             None => app.notice = Some("there is no list here that could be written".into()),
         },
         Action::Columns => app.mode = Mode::Columns(0),
+        Action::Tree => fold::toggle_tree(app),
+        Action::Fold => fold::toggle(app),
+        Action::FoldAll => fold::toggle_all(app),
         Action::Sort | Action::SortNext => sort(app, 1),
         Action::SortPrevious => sort(app, -1),
-        Action::SortReverse => {
-            if focus(app) == Focus::Files {
-                app.file_sort_reversed = !app.file_sort_reversed;
-                app.tables_stale = true;
-            } else {
-                app.processes.sort.reversed = !app.processes.sort.reversed;
-                app.processes.stale = true;
-            }
-        }
+        Action::SortReverse => reverse(app),
         Action::Follow => follow(app),
         Action::NextPane | Action::PreviousPane => {
             app.pane = match app.pane {
@@ -155,7 +150,7 @@ pub(super) fn view(app: &mut App, tab: Tab) {
 
 fn copy(app: &mut App, effects: &mut Vec<Effect>) {
     let text = match row(app) {
-        Some(Row::Path(path, _)) => escaped(path),
+        Some(Row::Path(path, _) | Row::Dir(path)) => escaped(path),
         Some(Row::Open(event)) => {
             let mut path = Vec::new();
             event.path_into(&mut path);
@@ -173,19 +168,50 @@ const SORTS: [Column; 8] =
     [Column::Pid, Column::User, Column::Comm, Column::Opens, Column::Rate, Column::Failed, Column::P99, Column::Last];
 
 fn sort(app: &mut App, step: isize) {
-    if focus(app) == Focus::Files {
-        let here = FileSort::ALL.iter().position(|c| *c == app.file_sort).unwrap_or(0);
-        let next = (here as isize + step).rem_euclid(FileSort::ALL.len() as isize) as usize;
-        app.file_sort = FileSort::ALL.get(next).copied().unwrap_or(FileSort::Opens);
-        app.file_sort_reversed = false;
-        app.tables_stale = true;
-        return;
+    let next = |here: Option<usize>, len: usize| (here.unwrap_or(0) as isize + step).rem_euclid(len as isize) as usize;
+    match focus(app) {
+        Focus::Files => {
+            let next = next(FileSort::ALL.iter().position(|c| *c == app.file_sort), FileSort::ALL.len());
+            (app.file_sort, app.file_sort_reversed) =
+                (FileSort::ALL.get(next).copied().unwrap_or(FileSort::Opens), false);
+            app.tables_stale = true;
+        }
+        Focus::Failures => {
+            let next = next(FailureSort::ALL.iter().position(|c| *c == app.failure_sort.0), FailureSort::ALL.len());
+            app.failure_sort = (FailureSort::ALL.get(next).copied().unwrap_or(FailureSort::Count), false);
+            app.tables_stale = true;
+        }
+        Focus::Opens if app.page.is_some() => {}
+        _ => {
+            let next = next(SORTS.iter().position(|c| *c == app.processes.sort.column), SORTS.len());
+            if let Some(column) = SORTS.get(next) {
+                sort_by(app, *column);
+            }
+        }
     }
-    let here = SORTS.iter().position(|c| *c == app.processes.sort.column).unwrap_or(0);
-    let next = (here as isize + step).rem_euclid(SORTS.len() as isize) as usize;
-    if let Some(column) = SORTS.get(next) {
-        sort_by(app, *column);
+}
+
+fn reverse(app: &mut App) {
+    match focus(app) {
+        Focus::Files => app.file_sort_reversed = !app.file_sort_reversed,
+        Focus::Failures => app.failure_sort.1 = !app.failure_sort.1,
+        _ => app.processes.sort.reversed = !app.processes.sort.reversed,
     }
+    app.processes.stale = true;
+    app.tables_stale = true;
+}
+
+/// Sorts the files by a column; by the same once more, the other way round.
+pub(super) fn sort_files(app: &mut App, column: FileSort) {
+    app.file_sort_reversed = app.file_sort == column && !app.file_sort_reversed;
+    app.file_sort = column;
+    app.tables_stale = true;
+}
+
+/// Sorts the failures by a column; by the same once more, the other way round.
+pub(super) fn sort_failures(app: &mut App, column: FailureSort) {
+    app.failure_sort = (column, app.failure_sort.0 == column && !app.failure_sort.1);
+    app.tables_stale = true;
 }
 
 pub(super) fn sort_by(app: &mut App, column: Column) {

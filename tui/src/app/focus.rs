@@ -28,6 +28,8 @@ pub enum Row<'a> {
     Open(Event<'a>),
     /// A path, of a failure with its errno.
     Path(&'a [u8], Option<i32>),
+    /// A directory of the tree of files, with the slash at its end.
+    Dir(&'a [u8]),
 }
 
 /// What has the keys.
@@ -62,7 +64,7 @@ pub fn row(app: &App) -> Option<Row<'_>> {
         }
         Focus::Files => {
             let row = app.files.rows.get(app.files.cursor)?;
-            Some(Row::Path(&row.path, None))
+            Some(if row.is_dir() { Row::Dir(&row.path) } else { Row::Path(&row.path, None) })
         }
         Focus::Failures => {
             let row = app.failures.rows.get(app.failures.cursor)?;

@@ -54,6 +54,7 @@ impl Menu {
                 add('u', "this user", format!("uid:{}", process.uid));
             }
             Row::Open(event) => of_open(&event, &mut add),
+            Row::Dir(path) => add('d', "this directory", below(path)),
             Row::Path(path, errno) => {
                 of_path(path, &mut add);
                 if let Some(errno) = errno {
@@ -116,9 +117,13 @@ fn of_path(path: &[u8], add: &mut impl FnMut(char, &'static str, String)) {
     add('f', "this path", format!("path:{}", quote(path)));
     let name = crate::model::missing::name_of(path);
     if let Some(dir) = path.len().checked_sub(name.len()).and_then(|end| path.get(..end)).filter(|d| d.len() > 1) {
-        // A glob works outside of quotes only; what needs them is searched for as it stands.
-        let quoted = quote(dir);
-        let filter = if quoted.starts_with('"') { escaped(quoted.as_bytes()) } else { format!("path:{quoted}**") };
-        add('d', "this directory", filter);
+        add('d', "this directory", below(dir));
     }
+}
+
+/// Everything below a directory, which has its slash at the end.
+fn below(dir: &[u8]) -> String {
+    // A glob works outside of quotes only; what needs them is searched for as it stands.
+    let quoted = quote(dir);
+    if quoted.starts_with('"') { escaped(quoted.as_bytes()) } else { format!("path:{quoted}**") }
 }

@@ -3,16 +3,21 @@
 
 mod act;
 pub mod columns;
+pub mod container;
+pub mod dirs;
 mod find;
 pub mod focus;
+mod fold;
 pub mod keys;
 pub mod layout;
+mod lists;
 pub mod menu;
 mod mouse;
 pub mod page;
 pub mod prompt;
 pub mod replay;
 mod save;
+mod settings;
 mod settle;
 pub mod tables;
 mod update;
@@ -21,18 +26,18 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 use probe_common::ProcessKey;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::filter::{Filter, ParseError};
-use crate::model::order::{Column, Sort};
-use crate::model::{Model, Options};
+use crate::filter::Filter;
+use crate::model::Model;
 use crate::session::Session;
+use crate::source::Input;
 use crate::source::replay::{Control, Position};
-use crate::source::{Input, ProcessFacts};
 
-use keys::Keymap;
-pub use page::Page;
+pub use lists::{Frozen, OpenList, ProcessList, Tree};
+pub use page::{Looked, Page};
 use prompt::Prompt;
+pub use settings::{Layout, Look, Prefs, Settings};
 pub use update::update;
 
 /// What can happen.
@@ -48,8 +53,8 @@ pub enum Msg {
     Input(Input),
     /// Time passed: boot clock, ns.
     Tick(u64),
-    /// What /proc says of a process: itself and its parents, and its cgroup.
-    Looked(ProcessKey, Vec<ProcessFacts>, Vec<u8>),
+    /// What /proc says of a process.
+    Looked(ProcessKey, Looked),
     /// What opentop itself used so far.
     Own(Own),
     /// A sentence for the person.
@@ -157,104 +162,6 @@ pub enum Mode {
     Columns(usize),
 }
 
-/// How it looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// The colours by name.
-    pub theme: crate::view::theme::Name,
-    /// How many colours the terminal has.
-    pub colors: crate::view::theme::Colors,
-    /// Only ASCII for borders and bars.
-    pub ascii: bool,
-}
-
-/// The process table's place on the screen.
-#[derive(Clone, Debug)]
-pub struct ProcessList {
-    /// Its order.
-    pub sort: Sort,
-    /// The selected process; `None` stands for whichever is first.
-    pub selected: Option<ProcessKey>,
-    /// Indices of the processes from the first on, as far as they are needed.
-    pub rows: Vec<u32>,
-    /// How many there are in all.
-    pub total: usize,
-    /// Rows above the first visible one.
-    pub offset: usize,
-    /// The selected row.
-    pub cursor: usize,
-    /// The most there ever were: the pane has grown to that.
-    pub most: usize,
-    stale: bool,
-    samples: u64,
-}
-
-/// The place in the list of opens.
-#[derive(Clone, Debug, Default)]
-pub struct OpenList {
-    /// The selected open; `None` while following the newest.
-    pub selected: Option<u64>,
-    /// The row of the list that is the first visible one.
-    pub offset: usize,
-    /// The selected row.
-    pub cursor: Option<usize>,
-    /// The open in the first visible row while not following: it stays there.
-    top: u64,
-}
-
-/// A frozen picture.
-#[derive(Clone, Debug)]
-pub struct Frozen {
-    /// What was there.
-    pub model: Box<Model>,
-    /// When it froze, boot clock, ns.
-    pub at_ns: u64,
-}
-
-/// How the two panes of the first view stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Layout {
-    /// Side by side where there is room
-    #[default]
-    Auto,
-    /// Side by side
-    Side,
-    /// Processes above opens
-    Stacked,
-}
-
-/// What a person may prefer, and put into the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Prefs {
-    /// How the panes stand.
-    pub layout: Layout,
-    /// Columns of the process table.
-    pub columns: columns::Columns,
-    /// Which key does what.
-    pub keymap: Keymap,
-    /// A sentence that stands in the footer at first.
-    pub notice: Option<String>,
-}
-
-/// What the dashboard starts with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What the person prefers.
-    pub prefs: Prefs,
-    /// How the model is bounded.
-    pub model: Options,
-    /// How it looks.
-    pub look: Look,
-    /// Whether opens come from the kernel now: then time passes by the clock, else by what comes.
-    pub live: bool,
-    /// For times of day.
-    pub time_zone: jiff::tz::TimeZone,
-    /// Makes a filter of a text. It may look users up, which is why it is given from outside.
-    pub parse: fn(&str) -> Result<Filter, ParseError>,
-    /// Display filter at the start.
-    pub filter: Option<Filter>,
-}
-
 /// The whole state.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -284,10 +191,14 @@ pub struct App {
     pub opens: OpenList,
     /// The files.
     pub files: tables::TableList<tables::FileRow>,
+    /// The directories that are unfolded, while the files are a tree.
+    pub file_tree: Option<FxHashSet<Box<[u8]>>>,
     /// What they are sorted by.
     pub file_sort: tables::FileSort,
     /// Against the usual direction.
     pub file_sort_reversed: bool,
+    /// What the failures are sorted by, and whether against the usual direction.
+    pub failure_sort: (tables::FailureSort, bool),
     /// The failures.
     pub failures: tables::TableList<crate::model::missing::Missing>,
     /// A process or an open looked at closely.
@@ -334,21 +245,13 @@ impl App {
             size: (0, 0),
             tab: Tab::Live,
             pane: Pane::Processes,
-            processes: ProcessList {
-                sort: Sort { column: Column::Rate, reversed: false },
-                selected: None,
-                rows: Vec::new(),
-                total: 0,
-                offset: 0,
-                cursor: 0,
-                most: 0,
-                stale: true,
-                samples: 0,
-            },
+            processes: ProcessList::default(),
             opens: OpenList::default(),
             files: tables::TableList::default(),
+            file_tree: None,
             file_sort: tables::FileSort::Opens,
             file_sort_reversed: false,
+            failure_sort: (tables::FailureSort::Count, false),
             failures: tables::TableList::default(),
             page: None,
             scroll: 0,
@@ -399,8 +302,7 @@ impl App {
     /// Whether older opens are still being examined by a new filter: more messages should come soon.
     #[must_use]
     pub fn is_examining(&self) -> bool {
-        self.live.listing.is_examining(&self.live.history)
-            || self.frozen.as_ref().is_some_and(|f| f.model.listing.is_examining(&f.model.history))
+        self.live.is_examining() || self.frozen.as_ref().is_some_and(|f| f.model.is_examining())
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the mouse does: the same as keys, where it points.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
-use super::act::{narrow, sort_by, step, view};
+use super::act::{act, narrow, sort_by, sort_failures, sort_files, step, view};
 use super::focus::{Focus, focus};
 use super::layout::{Arrangement, Regions, regions};
-use super::menu::Chosen;
-use super::{App, Effect, Mode, Pane, page};
+use super::menu::{Chosen, Menu};
+use super::{App, Effect, Mode, Pane, fold, page};
 
 /// Takes a movement; answers whether anything changed.
 pub(super) fn mouse_moved(app: &mut App, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
@@ -17,6 +17,7 @@ pub(super) fn mouse_moved(app: &mut App, mouse: MouseEvent, effects: &mut Vec<Ef
         MouseEventKind::ScrollUp => wheel(app, &at, position, -3),
         MouseEventKind::ScrollDown => wheel(app, &at, position, 3),
         MouseEventKind::Down(MouseButton::Left) => clicked(app, &at, position, effects),
+        MouseEventKind::Down(MouseButton::Right) => menu_at(app, &at, position),
         MouseEventKind::Drag(MouseButton::Left) if app.dragging => {
             drag(app, &at, position);
             true
@@ -49,6 +50,10 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
         Mode::Help(_) => app.mode = Mode::Normal,
         Mode::Menu(menu) => {
             let area = crate::view::menu::area(at.body, menu);
+            if area.contains(position) && position.y == area.y {
+                // The title: show only, or hide.
+                return menu_turned(app);
+            }
             let line = position.y.checked_sub(area.y + 1).map(usize::from);
             let chosen = line.filter(|_| area.contains(position)).map_or(Chosen::Left, |line| menu.choose(line));
             app.mode = Mode::Normal;
@@ -79,6 +84,10 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
                 let share = f64::from(position.x.saturating_sub(bar.x)) / f64::from(bar.width.max(1));
                 let to = app.replay.as_ref().and_then(|replay| replay.at_share(share));
                 effects.extend(to.map(|to| Effect::Control(crate::source::replay::Control::JumpTo(to))));
+            } else if at.footer.contains(position) {
+                if let Some(action) = crate::view::footer::action_at(app, at.footer, position.x) {
+                    act(app, action, effects);
+                }
             } else if on_splitter(at, position) {
                 app.dragging = true;
             } else {
@@ -109,21 +118,101 @@ fn drag(app: &mut App, at: &Regions, position: Position) {
     app.split_moved = true;
 }
 
+/// The menu of what to filter by, for the row that is pointed at.
+fn menu_at(app: &mut App, at: &Regions, position: Position) -> bool {
+    if !matches!(app.mode, Mode::Normal) || !at.body.contains(position) {
+        return false;
+    }
+    point(app, at, position);
+    match Menu::new(app, false) {
+        Some(menu) => app.mode = Mode::Menu(menu),
+        None => app.notice = Some("there is no row here that could be filtered by".into()),
+    }
+    true
+}
+
+fn menu_turned(app: &mut App) -> bool {
+    if let Mode::Menu(menu) = &mut app.mode {
+        menu.exclude = !menu.exclude;
+    }
+    true
+}
+
 fn in_body(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Effect>) {
     if let Some(pane) = pane_at(at, position) {
         app.pane = pane;
     }
-    let focus = focus(app);
-    let inside = |rows: Rect| rows.contains(position).then(|| usize::from(position.y - rows.y));
-    if focus == Focus::Processes && at.processes.head.contains(position) {
-        if let Some(column) = crate::view::processes::column_at(app, at.processes.head, position.x) {
-            sort_by(app, column);
-        }
+    if on_head(app, at, position) {
         return;
     }
-    let Some(row) = inside(at.rows_of(focus)) else { return };
-    // A click on the selected row looks closer at it.
-    let again = match focus {
+    let before = point(app, at, position);
+    if on_mark(app, at, position) {
+        fold::toggle(app);
+    } else if before {
+        // A click on the selected row looks closer at it.
+        page::open(app, effects);
+    }
+}
+
+/// Sorts by the column whose head is pointed at.
+fn on_head(app: &mut App, at: &Regions, position: Position) -> bool {
+    let (x, focus) = (position.x, focus(app));
+    let head = match focus {
+        Focus::Processes | Focus::Failures => at.processes.head,
+        Focus::Files => at.single.head,
+        Focus::Opens | Focus::Text => return false,
+    };
+    if !head.contains(position) {
+        return false;
+    }
+    match focus {
+        Focus::Files => {
+            if let Some(column) = crate::view::files::sort_at(head, x) {
+                sort_files(app, column);
+            }
+        }
+        Focus::Failures => {
+            if let Some(column) = crate::view::failures::sort_at(head, x) {
+                sort_failures(app, column);
+            }
+        }
+        _ => {
+            if let Some(column) = crate::view::processes::column_at(app, head, x) {
+                sort_by(app, column);
+            }
+        }
+    }
+    true
+}
+
+/// Whether the mark that folds a row is pointed at.
+fn on_mark(app: &App, at: &Regions, position: Position) -> bool {
+    match focus(app) {
+        Focus::Processes if at.processes.rows.contains(position) => {
+            let row = app.processes.offset + usize::from(position.y - at.processes.rows.y);
+            crate::view::processes::on_mark(app, at.processes.head, row, position.x)
+        }
+        Focus::Files if at.single.rows.contains(position) => {
+            let row = app.files.offset + usize::from(position.y - at.single.rows.y);
+            let node = app.files.rows.get(row).and_then(|row| row.node);
+            node.is_some_and(|node| crate::view::files::on_mark(at.single.head, node, position.x))
+        }
+        _ => false,
+    }
+}
+
+/// Selects the row that is pointed at; answers whether it was the selected one before.
+fn point(app: &mut App, at: &Regions, position: Position) -> bool {
+    if let Some(pane) = pane_at(at, position) {
+        app.pane = pane;
+    }
+    let focus = focus(app);
+    let rows = at.rows_of(focus);
+    if !rows.contains(position) {
+        return false;
+    }
+    let row = usize::from(position.y - rows.y);
+    match focus {
         Focus::Processes => {
             let row = app.processes.offset + row;
             let again = app.processes.cursor == row && app.processes.selected.is_some();
@@ -143,9 +232,6 @@ fn in_body(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
         Focus::Files => select(&mut app.files, row),
         Focus::Failures => select(&mut app.failures, row),
         Focus::Text => false,
-    };
-    if again {
-        page::open(app, effects);
     }
 }
 

@@ -12,6 +12,9 @@ use crate::filter::Filter;
 use crate::model::detail::Detail;
 use crate::source::ProcessFacts;
 
+/// Between two looks at /proc while the page of a process is open, ns.
+const LOOK: u64 = 2_000_000_000;
+
 /// Samples of the rate that a page keeps while it is open.
 const RATES: usize = 600;
 
@@ -33,13 +36,24 @@ pub struct ProcessPage {
     pub rates: VecDeque<f64>,
     /// What the kept opens say.
     pub detail: Detail,
+    /// What is known beside the counts.
+    pub looked: Looked,
+    /// The filter to go back to.
+    before: Option<Arc<Filter>>,
+    samples: u64,
+    /// When /proc was asked last, boot clock, ns.
+    asked_ns: u64,
+}
+
+/// What /proc or a recording says of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
     /// The process itself, its parent, and so on up to init, as far as they are known.
     pub family: Vec<ProcessFacts>,
     /// Its cgroup, as /proc has it; empty when it is not known.
     pub cgroup: Vec<u8>,
-    /// The filter to go back to.
-    before: Option<Arc<Filter>>,
-    samples: u64,
+    /// How many threads it has; 0 when it is not known.
+    pub threads: u32,
 }
 
 /// Opens the page of the selected row.
@@ -64,6 +78,7 @@ pub(super) fn open(app: &mut App, effects: &mut Vec<Effect>) {
             close(app);
             app.page = Some(Page::Event(record));
         }
+        Some(Row::Dir(_)) => super::fold::toggle(app),
         Some(Row::Path(path, _)) => {
             // Who opens it: the opens of this path.
             let text = format!("path:{}", crate::filter::quote(path));
@@ -105,8 +120,9 @@ fn process_page(app: &mut App, key: ProcessKey, effects: &mut Vec<Effect>) {
         ppid = parent.ppid;
     }
     let detail = Detail::of(model, &key);
-    app.page =
-        Some(Page::Process(Box::new(ProcessPage { key, rates, detail, family, cgroup: Vec::new(), before, samples })));
+    let looked = Looked { family, ..Looked::default() };
+    let asked_ns = app.live.now_ns;
+    app.page = Some(Page::Process(Box::new(ProcessPage { key, rates, detail, looked, before, samples, asked_ns })));
     (app.scroll, app.pane) = (0, Pane::Processes);
     app.opens.selected = None;
     if let Ok(filter) = (app.settings.parse)(&format!("pid:{}", key.tgid)) {
@@ -140,5 +156,18 @@ pub(super) fn refresh(app: &mut App) {
         if page.rates.len() > RATES {
             page.rates.pop_front();
         }
+    }
+}
+
+/// Asks /proc anew now and then: a process may run another program, or get another parent.
+pub(super) fn look_again(app: &mut App, effects: &mut Vec<Effect>) {
+    if !app.settings.live || app.frozen.is_some() || app.live.ended {
+        return;
+    }
+    let Some(Page::Process(page)) = &mut app.page else { return };
+    let lives = app.live.processes.by_key(&page.key).is_some_and(|process| process.exited_ns.is_none());
+    if lives && app.live.now_ns.saturating_sub(page.asked_ns) >= LOOK {
+        page.asked_ns = app.live.now_ns;
+        effects.push(Effect::Look(page.key));
     }
 }

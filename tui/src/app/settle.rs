@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 
 use super::layout::regions;
 use super::{App, Page, Tab, page, tables};
-use crate::model::order;
+use crate::event::Event;
+use crate::model::processes::Process;
+use crate::model::{order, tree};
 
 /// Brings the order of the processes up to date, for at least `rows` rows.
 pub(super) fn order_rows(app: &mut App, rows: usize) {
@@ -17,16 +19,22 @@ pub(super) fn order_rows(app: &mut App, rows: usize) {
     }
     let model = app.model();
     let filtered = model.listing.filter().is_some();
-    let (rows, total) = order::first(
-        &model.processes,
-        list.sort,
+    let keep = |p: &Process| !filtered || model.processes.matched(p) > 0;
+    let user = |uid| app.user(uid);
+    let mut branches = Vec::new();
+    let (rows, total) = match &list.tree {
+        Some(tree) => {
+            branches = tree::rows(&model.processes, list.sort, &tree.folded, keep, user);
+            (branches.iter().map(|branch| branch.index).collect(), branches.len())
+        }
         // Some more than asked for: a step down must not sort everything again.
-        rows.saturating_add(256),
-        |p| !filtered || model.processes.matched(p) > 0,
-        |uid| app.user(uid),
-    );
+        None => order::first(&model.processes, list.sort, rows.saturating_add(256), keep, user),
+    };
     let list = &mut app.processes;
     (list.rows, list.total, list.samples, list.stale) = (rows, total, samples, false);
+    if let Some(tree) = &mut list.tree {
+        tree.branches = branches;
+    }
     list.most = list.most.max(total);
 }
 
@@ -55,16 +63,24 @@ pub(super) fn settle(app: &mut App) {
 
 /// Learns the names of the processes that files, failures and pages speak of: they outlive the process there.
 fn name_processes(app: &mut App) {
-    if app.tab == Tab::Live && app.page.is_none() {
-        return;
-    }
-    let processes = &app.frozen.as_ref().map_or(&app.live, |f| &f.model).processes;
+    let mut pids: Vec<u32> = match (&app.page, app.tab) {
+        (Some(Page::Event(record)), _) => {
+            Event::decode(record).map_or_else(|_| Vec::new(), |e| vec![e.header().tgid, e.header().ppid])
+        }
+        (None, Tab::Files) => app.files.rows.iter().flat_map(|row| row.who.pids()).copied().collect(),
+        (None, Tab::Failures) => app.failures.rows.iter().flat_map(|row| row.who.pids()).copied().collect(),
+        _ => return,
+    };
+    pids.retain(|pid| !app.comms.contains_key(pid));
     // Bounded: names of long gone processes give way to their numbers.
-    if app.comms.len() > 2 * crate::model::processes::MAX_PROCESSES {
+    if app.comms.len() > crate::model::processes::MAX_PROCESSES {
         app.comms.clear();
     }
-    for (_, process) in processes.iter() {
-        app.comms.entry(process.key.tgid).or_insert_with(|| crate::escape::escaped(process.name()));
+    for pid in pids {
+        if let Some(process) = app.model().processes.by_pid(pid) {
+            let name = crate::escape::escaped(process.name());
+            app.comms.insert(pid, name);
+        }
     }
 }
 
@@ -82,7 +98,11 @@ fn settle_processes(app: &mut App, area: Rect) {
             model
                 .processes
                 .by_key(&key)
-                .is_none_or(|p| model.listing.filter().is_some() && model.processes.matched(p) == 0)
+                // The ancestors of what passes the filter are rows of a tree, too.
+                .is_none_or(|p| {
+                    let filtered = model.listing.filter().is_some() && app.processes.tree.is_none();
+                    filtered && model.processes.matched(p) == 0
+                })
         })
     };
     if gone(app) {

@@ -1,7 +1,10 @@
 //! The lists of the views Files and Failures: what is in them, and where one is in them.
 
+use std::cmp::Ordering;
+
+use super::dirs::{self, Node};
 use super::{App, Tab};
-use crate::model::files::{Failures, Few, Files};
+use crate::model::files::{Few, Files};
 use crate::model::missing::{Missing, missing};
 
 /// Rows that are kept ready; what is further down is reached by a filter.
@@ -20,6 +23,22 @@ pub struct FileRow {
     pub who: Few,
     /// When last, boot clock, ns.
     pub last_ns: u64,
+    /// Its place in the tree, while there is one.
+    pub node: Option<Node>,
+}
+
+impl FileRow {
+    /// Whether it stands for a directory with all that is in it.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.node.is_some_and(|node| node.dir)
+    }
+
+    /// What it is known by while other rows come and go.
+    fn identity(&self) -> (&[u8], bool) {
+        let known = self.node.map_or(self.path.len(), |node| node.known);
+        (self.path.get(..known).unwrap_or(&self.path), self.is_dir())
+    }
 }
 
 /// What files are sorted by.
@@ -38,6 +57,40 @@ pub enum FileSort {
 impl FileSort {
     /// All, in the order of the columns.
     pub const ALL: [Self; 4] = [Self::Opens, Self::Failed, Self::Last, Self::Path];
+}
+
+/// What failures are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureSort {
+    /// How often.
+    Count,
+    /// The name of the errno.
+    Error,
+    /// Places that were tried.
+    Places,
+    /// The name that was looked for.
+    Name,
+}
+
+impl FailureSort {
+    /// All, in the order of the columns.
+    pub const ALL: [Self; 4] = [Self::Count, Self::Error, Self::Places, Self::Name];
+
+    /// Whether the greatest come first.
+    #[must_use]
+    pub fn descends(self) -> bool {
+        matches!(self, Self::Count | Self::Places)
+    }
+
+    fn compare(self, a: &Missing, b: &Missing) -> Ordering {
+        let by = match self {
+            Self::Count => b.count.cmp(&a.count),
+            Self::Error => crate::errno::name(a.errno).cmp(&crate::errno::name(b.errno)).then(a.errno.cmp(&b.errno)),
+            Self::Places => b.tried.cmp(&a.tried),
+            Self::Name => a.name.cmp(&b.name),
+        };
+        by.then(b.count.cmp(&a.count))
+    }
 }
 
 /// A list, and the place in it.
@@ -89,29 +142,27 @@ pub(super) fn refresh(app: &mut App) {
     if !matches!(app.tab, Tab::Files | Tab::Failures) {
         return;
     }
-    // The tables count everything; with a filter, what passes it is counted anew from the opens that are kept.
-    let counted = app.filter().is_some().then(|| {
-        let model = app.model();
-        let (mut files, mut failures) = (Files::default(), Failures::default());
-        let mut path = Vec::new();
-        for row in 0..model.listing.len(&model.history) {
-            let event = model.listing.seq(&model.history, row).and_then(|seq| model.history.get(seq));
-            if let Some(event) = event {
-                path.clear();
-                event.path_into(&mut path);
-                files.event(&path, &event);
-                failures.event(&mut path, &event);
-            }
-        }
-        (files, failures)
-    });
+    // The tables count everything; what passes a filter is counted beside them.
     let model = app.model();
-    let (files, failures) = counted.as_ref().map_or((&model.files, &model.failures), |(a, b)| (a, b));
+    let narrowed = model.narrowed.as_deref();
+    let (files, failures) = narrowed.map_or((&model.files, &model.failures), |n| (&n.files, &n.failures));
     if app.tab == Tab::Files {
-        let (rows, total) = file_rows(files, app.file_sort, app.file_sort_reversed);
-        app.files.set(rows, total, |a, b| a.path == b.path);
+        let (rows, total) = match &app.file_tree {
+            Some(open) => {
+                let mut rows = dirs::rows(files.table(), open, app.file_sort, app.file_sort_reversed);
+                let total = rows.len();
+                rows.truncate(10 * ROWS);
+                (rows, total)
+            }
+            None => file_rows(files, app.file_sort, app.file_sort_reversed),
+        };
+        app.files.set(rows, total, |a, b| a.identity() == b.identity());
     } else {
-        let (rows, total): (Vec<Missing>, usize) = missing(failures, files, ROWS);
+        let (sort, reversed) = app.failure_sort;
+        let (rows, total) = missing(failures, files, ROWS, |a, b| {
+            let by = sort.compare(a, b);
+            if reversed { by.reverse() } else { by }
+        });
         app.failures.set(rows, total, |a, b| a.name == b.name && a.errno == b.errno);
     }
 }
@@ -124,6 +175,7 @@ fn file_rows(files: &Files, sort: FileSort, reversed: bool) -> (Vec<FileRow>, us
         failed: counted.with.failed,
         who: counted.with.who,
         last_ns: counted.with.last_ns,
+        node: None,
     };
     let mut rows: Vec<FileRow> = if sort == FileSort::Path || reversed {
         table.iter().map(row).collect()
@@ -137,16 +189,19 @@ fn file_rows(files: &Files, sort: FileSort, reversed: bool) -> (Vec<FileRow>, us
         };
         table.top_by(ROWS, rank).into_iter().map(row).collect()
     };
-    rows.sort_by(|a, b| {
-        let by = match sort {
-            FileSort::Opens => b.opens.cmp(&a.opens),
-            FileSort::Failed => b.failed.cmp(&a.failed).then(b.opens.cmp(&a.opens)),
-            FileSort::Last => b.last_ns.cmp(&a.last_ns),
-            FileSort::Path => a.path.cmp(&b.path),
-        };
-        let by = if reversed { by.reverse() } else { by };
-        by.then_with(|| a.path.cmp(&b.path))
-    });
+    rows.sort_unstable_by(|a, b| compare(sort, reversed, a, b));
     rows.truncate(ROWS);
     (rows, table.len())
+}
+
+/// Which of two rows comes first.
+pub(super) fn compare(sort: FileSort, reversed: bool, a: &FileRow, b: &FileRow) -> Ordering {
+    let by = match sort {
+        FileSort::Opens => b.opens.cmp(&a.opens),
+        FileSort::Failed => b.failed.cmp(&a.failed).then(b.opens.cmp(&a.opens)),
+        FileSort::Last => b.last_ns.cmp(&a.last_ns),
+        FileSort::Path => a.path.cmp(&b.path),
+    };
+    let by = if reversed { by.reverse() } else { by };
+    by.then_with(|| a.path.cmp(&b.path))
 }

@@ -1,10 +1,14 @@
 use super::*;
 use crate::event::RecordBuilder;
+use crate::model::Options;
+use crate::model::order::{Column, Sort};
 use crate::source::{Batch, Counters, Totals};
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEventKind};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+
+mod rows;
 
 pub(crate) const S: u64 = 1_000_000_000;
 
@@ -53,6 +57,7 @@ pub(crate) fn press(app: &mut App, keys: &str) -> Vec<Effect> {
                 "Tab" => (KeyCode::Tab, KeyModifiers::NONE),
                 "Up" => (KeyCode::Up, KeyModifiers::NONE),
                 "Down" => (KeyCode::Down, KeyModifiers::NONE),
+                "F2" => (KeyCode::F(2), KeyModifiers::NONE),
                 "F10" => (KeyCode::F(10), KeyModifiers::NONE),
                 "Ctrl-c" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
                 "Ctrl-r" => (KeyCode::Char('r'), KeyModifiers::CONTROL),

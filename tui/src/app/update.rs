@@ -8,7 +8,7 @@ use super::keys::Action;
 use super::menu::Chosen;
 use super::mouse::mouse_moved;
 use super::settle::settle;
-use super::{App, Effect, Mode, Msg, OpenList, Outcome, Page};
+use super::{App, Effect, Mode, Msg, OpenList, Outcome, Page, Tab};
 use crate::model::Model;
 use crate::source::Input;
 
@@ -42,12 +42,12 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
                 out.changed = app.live.samples() != samples;
             }
         }
-        Msg::Looked(key, family, cgroup) => {
+        Msg::Looked(key, looked) => {
             if let Some(Page::Process(page)) =
                 app.page.as_mut().filter(|p| matches!(p, Page::Process(p) if p.key == key))
             {
                 out.changed = true;
-                (page.family, page.cgroup) = (family, cgroup);
+                page.looked = looked;
             }
         }
         Msg::Said(sentence) => {
@@ -67,6 +67,7 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
             }
         }
     }
+    count_narrowed(app);
     if app.is_examining() {
         app.live.examine(EXAMINE);
         if let Some(frozen) = &mut app.frozen {
@@ -84,7 +85,17 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
     if out.changed {
         settle(app);
     }
+    super::page::look_again(app, &mut out.effects);
     out
+}
+
+/// Files and failures under a filter are counted while they are looked at.
+fn count_narrowed(app: &mut App) {
+    let wanted = matches!(app.tab, Tab::Files | Tab::Failures) && app.page.is_none();
+    app.live.narrow(wanted && app.frozen.is_none());
+    if let Some(frozen) = &mut app.frozen {
+        frozen.model.narrow(wanted);
+    }
 }
 
 fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {

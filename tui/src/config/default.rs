@@ -54,7 +54,7 @@ pub fn default_text(path: &str) -> String {
     );
     out.push_str("## Keys are written like q, Q, Space, Ctrl-x, Alt-x, F5, PgUp, Shift-Tab.\n# [keys]\n");
     for binding in BINDINGS {
-        let keys: Vec<String> = binding.keys.iter().map(|k| format!("\"{k}\"")).collect();
+        let keys: Vec<String> = binding.keys.iter().map(|k| format!("{k:?}")).collect();
         let _ = writeln!(out, "# {} = [{}]  ## {}", binding.name(), keys.join(", "), binding.help);
     }
     out

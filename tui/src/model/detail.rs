@@ -8,6 +8,9 @@ use super::Model;
 /// Rows kept of each table.
 const ROWS: usize = 200;
 
+/// Opens that are looked at, the newest: as many as a few milliseconds are enough for.
+const OPENS: usize = 10_000;
+
 /// What the kept opens of a process say beside its counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
@@ -15,6 +18,8 @@ pub struct Detail {
     pub opens: u64,
     /// Most opened paths: path, opens, failures of them.
     pub files: Vec<(Box<[u8]>, u64, u64)>,
+    /// Most frequent failures: errno, path, how often.
+    pub failures: Vec<(i32, Box<[u8]>, u64)>,
     /// Threads: tid, name, opens.
     pub threads: Vec<(u32, Vec<u8>, u64)>,
     /// Flags as given: bits, opens.
@@ -37,11 +42,15 @@ impl Detail {
         let Some(index) = model.processes.index(key) else { return detail };
         let mut path = Vec::new();
         let history = &model.history;
-        for seq in (history.first()..history.end()).filter(|seq| history.process(*seq) == Some(index)) {
+        let mut failures: FxHashMap<(i32, Vec<u8>), u64> = FxHashMap::default();
+        let of_it = (history.first()..history.end()).rev().filter(|seq| history.process(*seq) == Some(index));
+        for seq in of_it.take(OPENS) {
             // An index is used again after a process has retired.
             let Some(event) = history.get(seq).filter(|e| e.process() == *key) else { continue };
             detail.opens += 1;
-            detail.cgroup_id = event.header().cgroup_id;
+            if detail.opens == 1 {
+                detail.cgroup_id = event.header().cgroup_id;
+            }
             path.clear();
             event.path_into(&mut path);
             if let Some((opens, failed)) = files.get_mut(&path) {
@@ -49,6 +58,9 @@ impl Detail {
                 *failed += u64::from(event.failed());
             } else {
                 files.insert(path.clone(), (1, u64::from(event.failed())));
+            }
+            if let Some(errno) = event.errno() {
+                *failures.entry((errno, path.clone())).or_default() += 1;
             }
             let thread = threads.entry(event.header().tid).or_insert_with(|| (event.comm().to_vec(), 0));
             thread.1 += 1;
@@ -58,6 +70,9 @@ impl Detail {
         detail.files = files.into_iter().map(|(path, (opens, failed))| (path.into(), opens, failed)).collect();
         detail.files.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         detail.files.truncate(ROWS);
+        detail.failures = failures.into_iter().map(|((errno, path), count)| (errno, path.into(), count)).collect();
+        detail.failures.sort_unstable_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)).then(a.0.cmp(&b.0)));
+        detail.failures.truncate(ROWS);
         detail.threads = threads.into_iter().map(|(tid, (comm, opens))| (tid, comm, opens)).collect();
         detail.threads.sort_unstable_by(|a, b| b.2.cmp(&a.2).then(a.0.cmp(&b.0)));
         detail.threads.truncate(ROWS);

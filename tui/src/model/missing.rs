@@ -1,6 +1,8 @@
 //! Failures as a person asks about them: a name that was looked for, the places where it was tried, and where it was
 //! found at last.
 
+use std::cmp::Ordering;
+
 use rustc_hash::FxHashMap;
 
 use super::files::{Failures, Few, Files};
@@ -37,47 +39,76 @@ pub fn name_of(path: &[u8]) -> &[u8] {
     if name.is_empty() { path } else { name }
 }
 
-/// The `k` names that failed most often, and how many there are.
+/// A row in the making.
+struct Name<'a> {
+    missing: Missing,
+    places: Vec<(&'a [u8], u64)>,
+}
+
+/// The first `k` names by `order`, and how many there are.
 #[must_use]
-pub fn missing(failures: &Failures, files: &Files, k: usize) -> (Vec<Missing>, usize) {
-    let mut names: FxHashMap<(i32, &[u8]), Missing> = FxHashMap::default();
+pub fn missing(
+    failures: &Failures,
+    files: &Files,
+    k: usize,
+    order: impl Fn(&Missing, &Missing) -> Ordering,
+) -> (Vec<Missing>, usize) {
+    let mut names: FxHashMap<(i32, &[u8]), Name<'_>> = FxHashMap::default();
     for (key, counted) in failures.table().iter() {
         let (errno, path) = Failures::split(key);
         let name = name_of(path);
-        let row = names.entry((errno, name)).or_insert_with(|| Missing {
-            name: name.into(),
-            errno,
-            count: 0,
+        let row = names.entry((errno, name)).or_insert_with(|| Name {
+            missing: Missing {
+                name: name.into(),
+                errno,
+                count: 0,
+                places: Vec::new(),
+                tried: 0,
+                found: None,
+                who: Few::default(),
+                last_ns: 0,
+            },
             places: Vec::new(),
-            tried: 0,
-            found: None,
-            who: Few::default(),
-            last_ns: 0,
         });
-        row.count += counted.count;
-        row.tried += 1;
-        row.last_ns = row.last_ns.max(counted.with.last_ns);
-        row.who.merge(&counted.with.who);
-        row.places.push((path.into(), counted.count));
+        row.places.push((path, counted.count));
+        let missing = &mut row.missing;
+        missing.count += counted.count;
+        missing.tried += 1;
+        missing.last_ns = missing.last_ns.max(counted.with.last_ns);
+        missing.who.merge(&counted.with.who);
     }
     let total = names.len();
-    let mut rows: Vec<Missing> = names.into_values().collect();
-    rows.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)).then(a.errno.cmp(&b.errno)));
-    rows.truncate(k);
+    let mut rows: Vec<Name<'_>> = names.into_values().collect();
+    let order = |a: &Name<'_>, b: &Name<'_>| {
+        let (a, b) = (&a.missing, &b.missing);
+        order(a, b).then_with(|| a.name.cmp(&b.name)).then(a.errno.cmp(&b.errno))
+    };
+    if k < rows.len() {
+        rows.select_nth_unstable_by(k, &order);
+        rows.truncate(k);
+    }
+    rows.sort_unstable_by(&order);
     // The path by which each name was opened last, and when.
-    let mut wanted: FxHashMap<Box<[u8]>, (u64, &[u8])> =
-        rows.iter().map(|row| (row.name.clone(), (0, &[][..]))).collect();
+    let mut wanted: FxHashMap<&[u8], (u64, &[u8])> =
+        rows.iter().map(|row| (&*row.missing.name, (0, &[][..]))).collect();
     for (path, counted) in files.table().iter().filter(|(_, c)| c.count > c.with.failed) {
         if let Some(best) = wanted.get_mut(name_of(path)).filter(|(last, _)| *last <= counted.with.last_ns) {
             *best = (counted.with.last_ns, path);
         }
     }
-    for row in &mut rows {
-        row.found = wanted.get(&row.name).map(|(_, path)| *path).filter(|path| !path.is_empty()).map(Into::into);
-        row.places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        row.places.truncate(PLACES);
-    }
-    (rows, total)
+    let found: Vec<Option<Box<[u8]>>> = rows
+        .iter()
+        .map(|row| {
+            wanted.get(&*row.missing.name).map(|(_, path)| *path).filter(|path| !path.is_empty()).map(Into::into)
+        })
+        .collect();
+    let rows = rows.into_iter().zip(found).map(|(Name { mut missing, mut places }, found)| {
+        missing.found = found;
+        places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        missing.places = places.into_iter().take(PLACES).map(|(path, count)| (path.into(), count)).collect();
+        missing
+    });
+    (rows.collect(), total)
 }
 
 #[cfg(test)]
@@ -100,7 +131,7 @@ mod tests {
         }
         open("/usr/local/lib/libx.so", 0);
         open("/etc/shadow", 13);
-        let (rows, total) = missing(&failures, &files, 10);
+        let (rows, total) = missing(&failures, &files, 10, |a, b| b.count.cmp(&a.count));
         assert_eq!(total, 2);
         assert_eq!((&*rows[0].name, rows[0].count, rows[0].tried), (&b"libx.so"[..], 4, 3));
         assert_eq!(rows[0].found.as_deref(), Some(&b"/usr/local/lib/libx.so"[..]));

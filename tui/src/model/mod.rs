@@ -10,9 +10,13 @@ pub mod histogram;
 pub mod history;
 pub mod listing;
 pub mod missing;
+pub mod narrowed;
 pub mod order;
+mod process;
 pub mod processes;
 pub mod rate;
+mod slab;
+pub mod tree;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use crate::source::{Batch, Counters, Totals};
 use files::{Failures, Files};
 use history::{History, Limits};
 use listing::Listing;
+use narrowed::Narrowed;
 use processes::Processes;
 use rate::Rate;
 
@@ -62,6 +67,8 @@ pub struct Model {
     pub files: Files,
     /// The failures.
     pub failures: Failures,
+    /// The same of the opens that pass the display filter, while they are looked at.
+    pub narrowed: Option<Box<Narrowed>>,
     /// The kernel's last sums.
     pub totals: Totals,
     /// The kernel's row of all the processes that did not fit its table.
@@ -102,6 +109,7 @@ impl Model {
             processes: Processes::default(),
             files: Files::default(),
             failures: Failures::default(),
+            narrowed: None,
             totals: Totals::default(),
             others: None,
             ring_used: 0,
@@ -165,6 +173,9 @@ impl Model {
         let passes = self.listing.push(seq, event);
         self.processes.recorded(process, seq, passes);
         *(if passes { &mut self.shown } else { &mut self.filtered }) += 1;
+        if passes && let Some(narrowed) = &mut self.narrowed {
+            narrowed.event(event);
+        }
         self.seen_failed += u64::from(event.failed());
         self.path.clear();
         event.path_into(&mut self.path);
@@ -215,7 +226,24 @@ impl Model {
     /// Changes the display filter; what is already here is examined by [`Model::examine`].
     pub fn set_filter(&mut self, filter: Option<Arc<Filter>>) {
         self.processes.reset_matches();
+        self.narrowed = None;
         self.listing.set_filter(filter, &self.history);
+    }
+
+    /// Counts files and failures of what passes the display filter from now on, or no longer.
+    pub fn narrow(&mut self, wanted: bool) {
+        match (wanted && self.listing.filter().is_some(), self.narrowed.is_some()) {
+            (true, false) => self.narrowed = Some(Box::new(Narrowed::new(&self.history))),
+            (false, true) => self.narrowed = None,
+            _ => {}
+        }
+    }
+
+    /// Whether older opens are still to be examined.
+    #[must_use]
+    pub fn is_examining(&self) -> bool {
+        let (listing, history) = (&self.listing, &self.history);
+        listing.is_examining(history) || self.narrowed.as_ref().is_some_and(|n| n.is_behind(listing, history))
     }
 
     /// Examines some of the older opens after a change of the filter; false when all are done.
@@ -225,7 +253,11 @@ impl Model {
             if let Some(process) = history.process(seq) {
                 processes.add_match(process);
             }
-        })
+        });
+        if let Some(narrowed) = &mut self.narrowed {
+            narrowed.catch_up(&self.listing, history, most);
+        }
+        self.is_examining()
     }
 }
 

@@ -106,14 +106,13 @@ fn cut_and_sort<T>(rows: &mut Vec<T>, k: usize, order: impl Fn(&T, &T) -> Orderi
     rows.sort_unstable_by(&order);
 }
 
-fn number(processes: &Processes, column: Column, p: &Process) -> u64 {
+pub(super) fn number(processes: &Processes, column: Column, p: &Process) -> u64 {
     match column {
         Column::Pid => u64::from(p.key.tgid),
         Column::Opens => p.opens(),
         Column::Matched => processes.matched(p),
-        // Non-negative floats order like their bits. Rounded to a tenth, as shown: rows that read the same must not
-        // change places.
-        Column::Rate => (p.rate.per_second() * 10.0).round() as u64,
+        // Rounded to a tenth, as shown: rows that read the same must not change places.
+        Column::Rate => (p.place * 10.0).round() as u64,
         Column::Failed => (p.failed_share() * 1000.0).round() as u64,
         Column::P99 => p.latency.percentile(0.99, p.latency_max_ns).unwrap_or(0),
         Column::Last => p.last_ns,

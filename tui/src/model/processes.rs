@@ -5,137 +5,20 @@
 
 use std::collections::VecDeque;
 
-use probe_common::{COMM_LEN, ProcessCounts, ProcessKey};
+use probe_common::{ProcessCounts, ProcessKey};
 use rustc_hash::FxHashMap;
 
-use super::histogram::Histogram;
-use super::rate::{Rate, Spark};
+use super::process::NONE;
+pub use super::process::Process;
+use super::slab::Slab;
 use crate::event::Event;
 use crate::source::ProcessFacts;
 
 /// Most processes kept. Beyond it the exited retire early, then the quietest.
 pub const MAX_PROCESSES: usize = 131_072;
 
-/// No record yet.
-const NONE: u64 = u64::MAX;
-
 /// Longest last path kept of a process whose last record has left the history, bytes: its end is what names the file.
 const LAST_PATH: usize = 256;
-
-/// One process.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// Its identity.
-    pub key: ProcessKey,
-    /// Its name, NUL-padded.
-    pub comm: [u8; COMM_LEN],
-    /// Real uid.
-    pub uid: u32,
-    /// Its parent.
-    pub ppid: u32,
-    /// When the first open was seen, boot clock, ns.
-    pub first_ns: u64,
-    /// When the last one was, boot clock, ns.
-    pub last_ns: u64,
-    /// When it was found to have exited, boot clock, ns.
-    pub exited_ns: Option<u64>,
-    /// Opens per second, smoothed.
-    pub rate: Rate,
-    /// Its last samples.
-    pub spark: Spark,
-    /// Durations.
-    pub latency: Histogram,
-    /// Longest duration, ns.
-    pub latency_max_ns: u64,
-    /// Sum of the durations, ns.
-    pub latency_ns: u64,
-    /// Records lost.
-    pub lost: u64,
-    /// Failures seen, by errno: as records came, not the kernel's count.
-    pub errnos: Vec<(i32, u64)>,
-    /// What is known of it from /proc, once it is.
-    pub facts: Option<Box<ProcessFacts>>,
-    opens: u64,
-    failed: u64,
-    seen: u64,
-    seen_failed: u64,
-    matched: u64,
-    epoch: u32,
-    sampled: u64,
-    active: bool,
-    counted: bool,
-    last_seq: u64,
-    last_path: Box<[u8]>,
-}
-
-impl Process {
-    fn new(key: ProcessKey, comm: [u8; COMM_LEN], uid: u32, ppid: u32, now_ns: u64) -> Self {
-        Self {
-            key,
-            comm,
-            uid,
-            ppid,
-            first_ns: now_ns,
-            last_ns: now_ns,
-            exited_ns: None,
-            rate: Rate::default(),
-            spark: Spark::default(),
-            latency: Histogram::default(),
-            latency_max_ns: 0,
-            latency_ns: 0,
-            lost: 0,
-            errnos: Vec::new(),
-            facts: None,
-            opens: 0,
-            failed: 0,
-            seen: 0,
-            seen_failed: 0,
-            matched: 0,
-            epoch: 0,
-            sampled: 0,
-            active: false,
-            counted: false,
-            last_seq: NONE,
-            last_path: Box::default(),
-        }
-    }
-
-    /// Its name, without padding.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
-        self.comm.split(|b| *b == 0).next().unwrap_or_default()
-    }
-
-    /// Opens: the kernel's count, or what was seen where that is ahead of the last reading.
-    #[must_use]
-    pub fn opens(&self) -> u64 {
-        self.opens.max(self.seen)
-    }
-
-    /// Those of them that failed.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.max(self.seen_failed)
-    }
-
-    /// Share of failures, 0 to 1.
-    #[must_use]
-    pub fn failed_share(&self) -> f64 {
-        if self.opens() == 0 { 0.0 } else { self.failed() as f64 / self.opens() as f64 }
-    }
-
-    /// The sequence number of its last open.
-    #[must_use]
-    pub fn last_seq(&self) -> Option<u64> {
-        (self.last_seq != NONE).then_some(self.last_seq)
-    }
-
-    /// The path of its last open, kept since the record left the history.
-    #[must_use]
-    pub fn kept_path(&self) -> &[u8] {
-        &self.last_path
-    }
-}
 
 /// What retired and folded processes add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,8 +35,9 @@ pub struct Retired {
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
     index: FxHashMap<ProcessKey, u32>,
-    slab: Vec<Option<Process>>,
-    free: Vec<u32>,
+    /// The newest process of each pid.
+    pids: FxHashMap<u32, u32>,
+    slab: Slab<Process>,
     active: Vec<u32>,
     exited: VecDeque<(u64, ProcessKey)>,
     retired: Retired,
@@ -191,7 +75,13 @@ impl Processes {
     /// The process at an index.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&Process> {
-        self.slab.get(index as usize)?.as_ref()
+        self.slab.get(index)
+    }
+
+    /// One more than the highest index there can be.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.slab.end()
     }
 
     /// The index of a key.
@@ -209,12 +99,21 @@ impl Processes {
     /// The newest process with a pid.
     #[must_use]
     pub fn by_pid(&self, pid: u32) -> Option<&Process> {
-        self.iter().map(|(_, p)| p).filter(|p| p.key.tgid == pid).max_by_key(|p| p.key.start_ns)
+        self.get(*self.pids.get(&pid)?)
+    }
+
+    /// The index of a process's parent, while it is in the table. A parent is older than its children: a younger process
+    /// only has the parent's pid.
+    #[must_use]
+    pub fn parent(&self, process: &Process) -> Option<u32> {
+        let index = *self.pids.get(&process.ppid)?;
+        let parent = self.get(index)?.key;
+        ((parent.start_ns, parent.tgid) < (process.key.start_ns, process.key.tgid)).then_some(index)
     }
 
     /// Every process with its index, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Process)> {
-        (0..).zip(&self.slab).filter_map(|(i, p)| Some((i, p.as_ref()?)))
+        self.slab.iter()
     }
 
     /// Opens of a process that passed the display filter.
@@ -251,7 +150,7 @@ impl Processes {
             _ => self.find_or_insert(key, || Process::new(key, header.comm, header.uid, header.ppid, header.start_ns)),
         };
         self.last = Some((key, index));
-        let Some(process) = self.slab.get_mut(index as usize).and_then(Option::as_mut) else { return index };
+        let Some(process) = self.slab.get_mut(index) else { return index };
         process.seen += 1;
         process.last_ns = process.last_ns.max(header.start_ns.saturating_add(header.duration_ns));
         if !process.counted && header.tid == header.tgid {
@@ -304,7 +203,7 @@ impl Processes {
     pub fn counts(&mut self, key: ProcessKey, counts: &ProcessCounts, at_ns: u64) {
         let index =
             self.find_or_insert(key, || Process::new(key, counts.comm, counts.uid, counts.ppid, counts.last_ns));
-        let Some(process) = self.slab.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(process) = self.slab.get_mut(index) else { return };
         process.counted = true;
         process.comm = counts.comm;
         process.opens = counts.opens;
@@ -341,7 +240,7 @@ impl Processes {
         self.round += 1;
         let mut active = std::mem::take(&mut self.active);
         active.retain(|index| {
-            let Some(process) = self.slab.get_mut(*index as usize).and_then(Option::as_mut) else { return false };
+            let Some(process) = self.slab.get_mut(*index) else { return false };
             if !process.active {
                 return false;
             }
@@ -349,6 +248,7 @@ impl Processes {
             let count = opens.saturating_sub(process.sampled);
             process.sampled = opens;
             process.rate.sample(count, seconds);
+            process.settle_place();
             process.spark.set(self.round, (count as f64 / seconds) as f32);
             process.active = count > 0 || process.rate.per_second() > 0.0;
             process.active
@@ -360,7 +260,7 @@ impl Processes {
     }
 
     fn get_mut(&mut self, index: u32) -> Option<&mut Process> {
-        self.slab.get_mut(index as usize)?.as_mut()
+        self.slab.get_mut(index)
     }
 
     fn find_or_insert(&mut self, key: ProcessKey, new: impl FnOnce() -> Process) -> u32 {
@@ -374,15 +274,10 @@ impl Processes {
         if !self.new_uids.contains(&process.uid) {
             self.new_uids.push(process.uid);
         }
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.slab.push(None);
-                (self.slab.len() - 1) as u32
-            }
-        };
-        if let Some(slot) = self.slab.get_mut(index as usize) {
-            *slot = Some(process);
+        let index = self.slab.insert(process);
+        let newest = self.pids.get(&key.tgid).and_then(|other| self.slab.get(*other));
+        if newest.is_none_or(|other| other.key.start_ns <= key.start_ns) {
+            self.pids.insert(key.tgid, index);
         }
         self.index.insert(key, index);
         index
@@ -412,14 +307,31 @@ impl Processes {
 
     fn retire(&mut self, key: ProcessKey) {
         let Some(index) = self.index.remove(&key) else { return };
-        if let Some(process) = self.slab.get_mut(index as usize).and_then(Option::take) {
+        if self.pids.get(&key.tgid) == Some(&index) {
+            self.pids.remove(&key.tgid);
+        }
+        if let Some(process) = self.slab.take(index) {
             self.retired.processes += 1;
             self.retired.opens += process.opens();
             self.retired.failed += process.failed();
+            self.inherit(&process);
         }
-        self.free.push(index);
         if self.last.is_some_and(|(last, _)| last == key) {
             self.last = None;
+        }
+    }
+
+    /// A tree's sums must not shrink when a child retires: they stay with its parent.
+    fn inherit(&mut self, child: &Process) {
+        let Some(parent) = self.parent(child).and_then(|index| self.get_mut(index)) else { return };
+        let gone = parent.gone.get_or_insert_default();
+        gone.processes += 1;
+        gone.opens += child.opens();
+        gone.failed += child.failed();
+        if let Some(more) = &child.gone {
+            gone.processes += more.processes;
+            gone.opens += more.opens;
+            gone.failed += more.failed;
         }
     }
 }

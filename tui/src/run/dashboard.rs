@@ -324,7 +324,7 @@ async fn run(
                 }
                 Some((_, Act::End)) | None => break,
             },
-            Some((key, family, cgroup)) = looked.recv() => update(&mut app, Msg::Looked(key, family, cgroup)),
+            Some((key, known)) = looked.recv() => update(&mut app, Msg::Looked(key, known)),
             Some(sentence) = said.recv() => update(&mut app, Msg::Said(sentence)),
             Some(named) = names.recv() => update(&mut app, Msg::Users(named)),
             position = moved(&mut positions) => update(&mut app, Msg::Position(position)),

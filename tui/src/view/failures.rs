@@ -10,6 +10,7 @@ use super::text::{self, errno_name, put, put_cut, put_path, put_right};
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::layout::Regions;
+use crate::app::tables::FailureSort;
 use crate::escape::escaped;
 use crate::model::missing::Missing;
 
@@ -19,14 +20,29 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     frame::panes(buf, at, theme.faint(), look.ascii);
     let (top, list) = (at.processes, &app.failures);
     let total = format!("{} names ", text::thousands(list.total as u64));
-    let note = if app.filter().is_some() { " of the kept opens that match " } else { "" };
+    let note = if app.filter().is_some() { " of the opens that match the filter " } else { "" };
     frame::titles(buf, top.outer, &[(" Failures ", theme.accent()), (&total, theme.dim())], &[(note, theme.dim())]);
     let (x, y) = (top.head.x, top.head.y);
-    put_right(buf, x, y, 9, "FAILED▼", theme.accent());
-    put(buf, x + 10, y, 12, "ERROR", theme.head());
-    put_right(buf, x + 22, y, 6, "PLACES", theme.head());
+    let head = |name: &str, sort: FailureSort| {
+        let (sorted, reversed) = app.failure_sort;
+        let arrow = match (sorted == sort, sort.descends() != reversed, look.ascii) {
+            (false, _, _) => "",
+            (_, true, false) => "▼",
+            (_, false, false) => "▲",
+            (_, true, true) => "v",
+            (_, false, true) => "^",
+        };
+        (format!("{name}{arrow}"), if sorted == sort { theme.accent() } else { theme.head() })
+    };
+    let (text, style) = head("FAILED", FailureSort::Count);
+    put_right(buf, x, y, 9, &text, style);
+    let (text, style) = head("ERROR", FailureSort::Error);
+    put(buf, x + 10, y, 12, &text, style);
+    let (text, style) = head("PLACES", FailureSort::Places);
+    put_right(buf, x + 21, y, 7, &text, style);
     put(buf, x + 29, y, 20, "BY", theme.head());
-    put(buf, x + 50, y, name_width(top.head), "NAME", theme.head());
+    let (text, style) = head("NAME", FailureSort::Name);
+    put(buf, x + 50, y, name_width(top.head), &text, style);
     put(buf, x + 51 + name_width(top.head), y, 12, "FOUND AT", theme.head());
     for ((row, missing), y) in list.rows.iter().enumerate().skip(list.offset).zip(top.rows.y..top.rows.bottom()) {
         line(app, theme, missing, Rect { y, height: 1, ..top.rows }, buf);
@@ -39,6 +55,17 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     }
     frame::thumb(buf, top.rows, list.offset, list.rows.len(), theme, look.ascii);
     places(app, theme, at, buf);
+}
+
+/// What a click at `x` on the heads sorts by.
+#[must_use]
+pub fn sort_at(head: Rect, x: u16) -> Option<FailureSort> {
+    match x.checked_sub(head.x)? {
+        0..10 => Some(FailureSort::Count),
+        10..21 => Some(FailureSort::Error),
+        21..29 => Some(FailureSort::Places),
+        at => (50..51 + name_width(head)).contains(&at).then_some(FailureSort::Name),
+    }
 }
 
 fn name_width(area: Rect) -> u16 {

@@ -2,11 +2,13 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use super::frame;
 use super::text::{self, put, put_cut, put_path, put_right};
 use super::theme::Theme;
 use crate::app::App;
+use crate::app::dirs::Node;
 use crate::app::layout::ListArea;
 use crate::app::tables::{FileRow, FileSort};
 use crate::escape::escaped;
@@ -21,14 +23,17 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let model = app.model();
     let error = model.files.table().error();
     let note = if app.filter().is_some() {
-        format!(" of {} kept opens that match ", text::thousands(model.listing.len(&model.history) as u64))
+        let opens = model.narrowed.as_ref().map_or(0, |narrowed| narrowed.opens);
+        format!(" of {} opens that match the filter ", text::thousands(opens))
     } else if error > 0 {
         format!(" rare paths are forgotten: counts may be short by up to {} ", text::thousands(error))
     } else {
         " every record since the start ".to_owned()
     };
     let style = if error > 0 && app.filter().is_none() { theme.warn() } else { theme.dim() };
-    frame::titles(buf, at.outer, &[(" Files ", theme.accent()), (&total, theme.dim())], &[(&note, style)]);
+    let tree = if app.file_tree.is_some() { "· tree: z folds a directory, Z all " } else { "" };
+    let left = [(" Files ", theme.accent()), (&*total, theme.dim()), (tree, theme.warn())];
+    frame::titles(buf, at.outer, &left, &[(&note, style)]);
     heads(app, theme, at.head, buf);
     for ((row, file), y) in list.rows.iter().enumerate().skip(list.offset).zip(at.rows.y..at.rows.bottom()) {
         line(app, theme, file, Rect { y, height: 1, ..at.rows }, buf);
@@ -97,17 +102,58 @@ fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) 
     let who = who_width(area);
     put_cut(buf, area.x + 33, y, who, &by(app, &file.who), theme.text());
     let x = area.x + 34 + who;
-    let path = escaped(&file.path);
-    let path = if path.is_empty() { "\"\"".to_owned() } else { path };
-    put_path(
-        buf,
-        x,
-        y,
-        area.right().saturating_sub(x),
-        &path,
-        theme.dim(),
-        if all { theme.bad() } else { theme.text() },
-    );
+    let style = if all { theme.bad() } else { theme.text() };
+    let room = area.right().saturating_sub(x);
+    match file.node {
+        Some(node) => branch(app, theme, file, node, Rect { x, width: room, ..area }, style, buf),
+        None => {
+            let path = escaped(&file.path);
+            let path = if path.is_empty() { "\"\"".to_owned() } else { path };
+            put_path(buf, x, y, room, &path, theme.dim(), style);
+        }
+    }
+}
+
+fn paths(n: usize) -> String {
+    format!("  {} {}", text::thousands(n as u64), if n == 1 { "path" } else { "paths" })
+}
+
+/// A row of the tree, from the lines before it on.
+fn branch(app: &App, theme: &Theme, file: &FileRow, node: Node, area: Rect, style: Style, buf: &mut Buffer) {
+    let ascii = app.settings.look.ascii;
+    let left = |x: u16| area.right().saturating_sub(x);
+    let lines = frame::branches(node.depth, node.lines, usize::from(area.width / 2), ascii);
+    let mut x = put(buf, area.x, area.y, area.width, &lines, theme.faint());
+    let name = escaped(file.path.get(node.name..).unwrap_or_default());
+    if node.dir {
+        let mark = if node.open { theme.dim() } else { theme.accent() };
+        x = put(buf, x, area.y, left(x), frame::fold(!node.open, ascii), mark);
+        x = put_cut(buf, x, area.y, left(x), &name, theme.accent());
+        put_cut(buf, x, area.y, left(x), &paths(node.files), theme.dim());
+    } else {
+        put_cut(buf, x, area.y, left(x), if name.is_empty() { "\"\"" } else { &name }, style);
+    }
+}
+
+/// Whether a click at `x` is on the lines and the mark before the name of a directory.
+#[must_use]
+pub fn on_mark(head: Rect, node: Node, x: u16) -> bool {
+    let from = head.x + 34 + who_width(head);
+    let lines = frame::branches(node.depth, node.lines, usize::from(head.right().saturating_sub(from) / 2), false);
+    let wide = u16::try_from(text::width(&lines) + 2).unwrap_or(u16::MAX);
+    node.dir && (from..from.saturating_add(wide)).contains(&x)
+}
+
+/// What a click at `x` on the heads sorts by.
+#[must_use]
+pub fn sort_at(head: Rect, x: u16) -> Option<FileSort> {
+    let at = x.checked_sub(head.x)?;
+    match at {
+        0..10 => Some(FileSort::Opens),
+        10..19 => Some(FileSort::Failed),
+        19..33 => Some(FileSort::Last),
+        _ => (at >= 34 + who_width(head)).then_some(FileSort::Path),
+    }
 }
 
 /// The names of a few processes.
@@ -115,7 +161,8 @@ pub(super) fn by(app: &App, who: &Few) -> String {
     // Short-lived processes come in swarms of one name.
     let mut names: Vec<(String, u32)> = Vec::new();
     for pid in who.pids() {
-        let name = app.comms.get(pid).cloned().unwrap_or_else(|| pid.to_string());
+        let known = || app.model().processes.by_pid(*pid).map(|p| escaped(p.name()));
+        let name = app.comms.get(pid).cloned().or_else(known).unwrap_or_else(|| pid.to_string());
         match names.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => names.push((name, 1)),

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::text::{put, put_cut, width};
 use super::theme::Theme;
-use crate::app::keys::{PROMPT_KEYS, footer};
+use crate::app::keys::{Action, PROMPT_KEYS, footer};
 use crate::app::{App, Mode};
 
 /// Draws it.
@@ -15,33 +15,75 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
         put_cut(buf, area.x + 1, area.y, area.width.saturating_sub(2), notice, theme.warn());
         return;
     }
-    let keys: Vec<(&str, &str)> = match app.mode {
-        Mode::Prompt(_) => PROMPT_KEYS.to_vec(),
-        Mode::Menu(_) => vec![("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
-        Mode::Columns(_) => vec![("Space", "show or hide"), ("Esc", "back")],
-        Mode::Help(_) => vec![("Up", "scroll"), ("any key", "back")],
-        Mode::Normal => {
-            let first = |action| app.settings.prefs.keymap.keys(action).first().map(String::as_str);
-            footer(app.replay.is_some()).filter_map(|b| Some((first(b.action)?, b.word))).collect()
+    if matches!(app.mode, Mode::Normal) {
+        for Place { key, word, x, .. } in places(app, area) {
+            let x = put(buf, x, area.y, area.right().saturating_sub(x), key, theme.accent());
+            put(buf, x + 1, area.y, area.right().saturating_sub(x + 1), word, theme.dim());
         }
-    };
-    let mut keys = keys;
-    let mut end = area.right();
-    // The way out is always there.
-    if let (Mode::Normal, Some((key, word))) = (&app.mode, keys.pop()) {
-        let columns = u16::try_from(width(key) + 2 + width(word)).unwrap_or(u16::MAX);
-        end = area.right().saturating_sub(columns);
-        let x = put(buf, end, area.y, columns, key, theme.accent());
-        put(buf, x + 1, area.y, area.right().saturating_sub(x + 1), word, theme.dim());
+        return;
     }
+    let keys: &[(&str, &str)] = match app.mode {
+        Mode::Prompt(_) => PROMPT_KEYS,
+        Mode::Menu(_) => &[("Enter", "choose"), ("x", "hide or show only"), ("Esc", "back")],
+        Mode::Columns(_) => &[("Space", "show or hide"), ("Esc", "back")],
+        Mode::Help(_) => &[("Up", "scroll"), ("any key", "back")],
+        Mode::Normal => &[],
+    };
     let mut x = area.x + 1;
     for (key, word) in keys {
-        let columns = u16::try_from(width(key) + 1 + width(word)).unwrap_or(u16::MAX);
         // Half a word helps nobody.
-        if x.saturating_add(columns) > end {
+        if x.saturating_add(columns(key, word)) > area.right() {
             break;
         }
         x = put(buf, x, area.y, area.right() - x, key, theme.accent());
         x = put(buf, x + 1, area.y, area.right().saturating_sub(x + 1), word, theme.dim()) + 2;
     }
+}
+
+/// A key in the footer, and where it stands.
+struct Place<'a> {
+    action: Action,
+    key: &'a str,
+    word: &'static str,
+    x: u16,
+    width: u16,
+}
+
+fn columns(key: &str, word: &str) -> u16 {
+    u16::try_from(width(key) + 1 + width(word)).unwrap_or(u16::MAX)
+}
+
+/// The keys that fit, from the left; the way out is always there, at the right end.
+fn places(app: &App, area: Rect) -> Vec<Place<'_>> {
+    let keymap = &app.settings.prefs.keymap;
+    let key_of = |action| keymap.keys(action).first().map(String::as_str);
+    let mut keys: Vec<_> =
+        footer(app.replay.is_some()).filter_map(|b| Some((b.action, key_of(b.action)?, b.word))).collect();
+    let mut out = Vec::new();
+    let mut end = area.right();
+    if let Some((action, key, word)) = keys.pop() {
+        let width = columns(key, word);
+        end = area.right().saturating_sub(width + 1);
+        out.push(Place { action, key, word, x: end, width });
+    }
+    let mut x = area.x + 1;
+    for (action, key, word) in keys {
+        let width = columns(key, word);
+        if x.saturating_add(width) > end {
+            break;
+        }
+        out.push(Place { action, key, word, x, width });
+        x += width + 2;
+    }
+    out
+}
+
+/// What a click at `x` stands for.
+#[must_use]
+pub(crate) fn action_at(app: &App, area: Rect, x: u16) -> Option<Action> {
+    if app.notice.is_some() {
+        return None;
+    }
+    let place = places(app, area).into_iter().find(|place| (place.x..place.x + place.width).contains(&x))?;
+    Some(place.action)
 }

@@ -55,6 +55,9 @@ pub(super) fn panes(buf: &mut Buffer, at: &Regions, style: Style, ascii: bool) {
     let [left, right, top, bottom] = l.tees;
     around(buf, at.body, style, ascii);
     let opens = at.opens.outer;
+    if opens.is_empty() {
+        return;
+    }
     match at.arrangement {
         Arrangement::Stacked => {
             for x in at.body.x..at.body.right() {
@@ -88,6 +91,31 @@ pub(super) fn titles(buf: &mut Buffer, outer: Rect, left: &[(&str, Style)], righ
         for (text, style) in right {
             x = put(buf, x, outer.y, end.saturating_sub(x), text, *style);
         }
+    }
+}
+
+/// The lines before a row of a tree: `lines` has a bit for each level on which more is to come below. At most `columns`
+/// columns of them: of what is deep, the last levels.
+pub(super) fn branches(depth: u16, lines: u64, columns: usize, ascii: bool) -> String {
+    let [on, end, below, nothing] = if ascii { ["|-", "`-", "| ", "  "] } else { ["├─", "└─", "│ ", "  "] };
+    let more = |level: u16| lines >> level.min(63) & 1 == 1;
+    let skip = usize::from(depth).saturating_sub(columns / 2);
+    let levels = (0..depth).map(|level| match (level + 1 == depth, more(level)) {
+        (true, true) => on,
+        (true, false) => end,
+        (false, true) => below,
+        (false, false) => nothing,
+    });
+    levels.skip(skip).collect()
+}
+
+/// The mark of a row that has others below it: folded away or not.
+pub(super) fn fold(folded: bool, ascii: bool) -> &'static str {
+    match (folded, ascii) {
+        (true, false) => "▸ ",
+        (false, false) => "▾ ",
+        (true, true) => "+ ",
+        (false, true) => "- ",
     }
 }
 

@@ -3,13 +3,13 @@
 //! Only rows that are visible are built. Every byte from outside passes [`crate::escape`] before it becomes a cell.
 
 pub mod columns;
-mod failures;
-mod files;
-mod footer;
+pub mod failures;
+pub mod files;
+pub(crate) mod footer;
 mod frame;
 mod header;
 mod health;
-mod help;
+pub mod help;
 mod latency;
 mod lines;
 pub mod menu;
@@ -85,6 +85,12 @@ fn to_ascii(buf: &mut Buffer) {
             "×" => "x",
             "µ" => "u",
             "│" => "|",
+            "├" => "|",
+            "└" => "`",
+            "─" => "-",
+            "❚" => "|",
+            "▸" => ">",
+            "▾" => "v",
             "▼" => "v",
             "≤" => "<",
             "“" | "”" => "\"",

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::text::{self, cut_path, errno_name, thousands};
 use super::theme::Theme;
 use super::{frame, lines};
+use crate::app::container::container;
 use crate::app::page::ProcessPage;
 use crate::app::{App, Pane};
 use crate::escape::escaped;
@@ -41,12 +42,19 @@ pub(super) fn process(app: &App, page: &ProcessPage, theme: &Theme, outer: Rect,
     let right = Rect { x: inner.x + half + 2, width: inner.width.saturating_sub(half + 2), ..inner };
     let scroll = usize::from(app.scroll);
     if inner.width >= 96 {
-        lines::put(buf, left, &who(app, page, theme, usize::from(half)), scroll);
+        let mut first = who(app, page, theme, usize::from(half));
+        first.push(Line::default());
+        first.extend(latency(app, page, theme, usize::from(half)));
+        lines::put(buf, left, &first, scroll);
         lines::put(buf, right, &what(app, page, theme, usize::from(right.width)), scroll);
     } else {
-        let mut all = who(app, page, theme, usize::from(inner.width));
+        // What it misses and opens comes before how long that takes.
+        let columns = usize::from(inner.width);
+        let mut all = who(app, page, theme, columns);
         all.push(Line::default());
-        all.extend(what(app, page, theme, usize::from(inner.width)));
+        all.extend(what(app, page, theme, columns));
+        all.push(Line::default());
+        all.extend(latency(app, page, theme, columns));
         lines::put(buf, inner, &all, scroll);
     }
 }
@@ -62,7 +70,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         return out;
     };
     let line = |word: &str, value: String| lines::pair(theme, word, text::cut_end(&value, room), theme.text());
-    let own = page.family.first().filter(|facts| facts.tgid == page.key.tgid);
+    let own = page.looked.family.first().filter(|facts| facts.tgid == page.key.tgid);
     out.push(line("user", format!("{} ({})", app.user(process.uid), process.uid)));
     if let Some(facts) = own {
         if !facts.command_line.is_empty() {
@@ -75,6 +83,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         }
     }
     let parents: Vec<String> = page
+        .looked
         .family
         .iter()
         .filter(|facts| facts.tgid != page.key.tgid)
@@ -83,8 +92,19 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
     let arrow = if ascii { " <- " } else { " ← " };
     let parents = if parents.is_empty() { process.ppid.to_string() } else { parents.join(arrow) };
     out.push(line("parents", parents));
-    if !page.cgroup.is_empty() {
-        out.push(line("cgroup", cut_path(&escaped(&page.cgroup), room)));
+    if !page.looked.cgroup.is_empty() {
+        if let Some(container) = container(&page.looked.cgroup) {
+            out.push(line("container", container));
+        }
+        out.push(line("cgroup", cut_path(&escaped(&page.looked.cgroup), room)));
+    } else if page.detail.cgroup_id != 0 {
+        out.push(line("cgroup", format!("id {}", page.detail.cgroup_id)));
+    }
+    if page.looked.threads > 0 {
+        out.push(line("threads", page.looked.threads.to_string()));
+    }
+    if let Some(at) = process.exited_ns {
+        out.push(line("exited", text::time(&app.session, &app.settings.time_zone, at)));
     }
     out.push(line("last open", text::time(&app.session, &app.settings.time_zone, process.last_ns)));
     out.push(Line::default());
@@ -92,7 +112,14 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
     out.push(lines::head(theme, &format!("{} opens", thousands(process.opens())), &rate));
     let values: Vec<f64> = page.rates.iter().copied().collect();
     out.extend(lines::chart(theme, &values, columns.saturating_sub(8), 4, ascii));
-    out.push(Line::default());
+    out
+}
+
+/// How long its opens take.
+fn latency<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let Some(process) = app.model().processes.by_key(&page.key) else { return Vec::new() };
+    let ascii = app.settings.look.ascii;
+    let mut out = Vec::new();
     out.push(lines::head(theme, "Latency", "the kernel's count"));
     let buckets = process.latency.buckets();
     let mean = process.latency_ns.checked_div(process.opens()).unwrap_or(0);
@@ -144,9 +171,20 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
         out.push(Line::default());
     }
     let kept = format!("of its last {} opens", thousands(detail.opens));
+    if !detail.failures.is_empty() {
+        out.push(lines::head(theme, "Missed", &kept));
+        for (errno, path, count) in detail.failures.iter().take(8) {
+            out.push(Line::from(vec![
+                Span::styled(format!("{:>9} ", text::count(*count)), theme.name()),
+                Span::styled(format!("{:<9}", errno_name(*errno)), theme.warn()),
+                Span::styled(cut_path(&escaped(path), columns.saturating_sub(19)), theme.text()),
+            ]));
+        }
+        out.push(Line::default());
+    }
     out.push(lines::head(theme, "Files", &kept));
-    for (path, opens, failed) in detail.files.iter().take(12) {
-        let style = if failed == opens { theme.bad() } else { theme.text() };
+    for (path, opens, failed) in detail.files.iter().filter(|(_, opens, failed)| opens > failed).take(12) {
+        let style = if *failed > 0 { theme.warn() } else { theme.text() };
         out.push(Line::from(vec![
             Span::styled(format!("{:>9} ", text::count(*opens)), theme.name()),
             Span::styled(cut_path(&escaped(path), columns.saturating_sub(10)), style),

@@ -13,6 +13,7 @@ use crate::app::{App, Pane};
 use crate::escape::escaped;
 use crate::model::order::Column as By;
 use crate::model::processes::Process;
+use crate::model::tree::{Branch, Sum};
 
 /// A column on the screen.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ fn places(app: &App, area: Rect) -> Vec<Place> {
         {
             continue;
         }
+        let tree = what == What::Sorted(By::Comm) && app.processes.tree.is_some();
+        let width = if tree { (area.width / 4).clamp(18, 34) } else { width };
         // The last one takes what is left.
         let width = if width == 0 { area.right().saturating_sub(x) } else { width };
         out.push(Place { what, x, width: width.min(area.right().saturating_sub(x)) });
@@ -51,6 +54,17 @@ pub fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
     }
 }
 
+/// Whether a click at `x` is on the lines and the mark before the name of a row of the tree.
+#[must_use]
+pub fn on_mark(app: &App, head: Rect, row: usize, x: u16) -> bool {
+    let place = places(app, head).into_iter().find(|p| p.what == What::Sorted(By::Comm));
+    let branch = app.processes.tree.as_ref().and_then(|tree| tree.branches.get(row));
+    let (Some(place), Some(branch)) = (place, branch.filter(|branch| branch.parent)) else { return false };
+    let lines = frame::branches(branch.depth, branch.lines, usize::from(place.width / 2), false);
+    let wide = u16::try_from(text::width(&lines) + 2).unwrap_or(u16::MAX);
+    (place.x..place.x.saturating_add(wide)).contains(&x)
+}
+
 /// Draws it.
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let list = &app.processes;
@@ -59,6 +73,9 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let mut left = vec![(" Processes ", title)];
     let total = format!("{} ", text::thousands(list.total as u64));
     left.push((&total, theme.dim()));
+    if list.tree.is_some() {
+        left.push(("· tree: numbers are of a process and all below it ", theme.warn()));
+    }
     let retired = app.model().processes.retired();
     let right = format!(" {} ended and retired ", text::thousands(retired.processes));
     let right = if retired.processes > 0 { vec![(right.as_str(), theme.dim())] } else { vec![] };
@@ -68,8 +85,9 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let model = app.model();
     for (row, y) in (list.offset..).zip(at.rows.y..at.rows.bottom()) {
         let Some(process) = list.rows.get(row).and_then(|index| model.processes.get(*index)) else { break };
+        let branch = list.tree.as_ref().and_then(|tree| tree.branches.get(row));
         for place in &places {
-            cell(app, theme, process, *place, y, buf);
+            cell(app, theme, (process, branch), *place, y, buf);
         }
         if row == list.cursor {
             buf.set_style(Rect { y, height: 1, width: at.rows.width + 1, ..at.rows }, theme.selected(focused));
@@ -104,8 +122,16 @@ fn heads(app: &App, theme: &Theme, area: Rect, places: &[Place], buf: &mut Buffe
     }
 }
 
-fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: &mut Buffer) {
+fn cell(
+    app: &App,
+    theme: &Theme,
+    (process, branch): (&Process, Option<&Branch>),
+    place: Place,
+    y: u16,
+    buf: &mut Buffer,
+) {
     let Place { what, x, width } = place;
+    let sum = branch.map(|branch| &branch.sum);
     let gone = process.exited_ns.is_some();
     let or_dim = |style| if gone { theme.dim() } else { style };
     let model = app.model();
@@ -115,19 +141,34 @@ fn cell(app: &App, theme: &Theme, process: &Process, place: Place, y: u16, buf: 
             put_cut(buf, x, y, width, &escaped(app.user(process.uid).as_bytes()), theme.dim());
         }
         What::Sorted(By::Comm) => {
-            put_cut(buf, x, y, width, &escaped(process.name()), or_dim(theme.name()));
+            let mut at = x;
+            if let Some(branch) = branch {
+                let ascii = app.settings.look.ascii;
+                let lines = frame::branches(branch.depth, branch.lines, usize::from(width / 2), ascii);
+                at = put(buf, x, y, width, &lines, theme.faint());
+                if branch.parent {
+                    let style = if branch.folded { theme.accent() } else { theme.dim() };
+                    at = put(buf, at, y, (x + width).saturating_sub(at), frame::fold(branch.folded, ascii), style);
+                }
+            }
+            let left = (x + width).saturating_sub(at);
+            put_cut(buf, at, y, left, &escaped(process.name()), or_dim(theme.name()));
         }
         What::Sorted(By::Matched) => {
-            put_right(buf, x, y, width, &text::count(model.processes.matched(process)), or_dim(theme.warn()));
+            let matched = sum.map_or_else(|| model.processes.matched(process), |sum| sum.matched);
+            put_right(buf, x, y, width, &text::count(matched), or_dim(theme.warn()));
         }
-        What::Sorted(By::Opens) => put_right(buf, x, y, width, &text::count(process.opens()), or_dim(theme.text())),
+        What::Sorted(By::Opens) => {
+            let opens = sum.map_or_else(|| process.opens(), |sum| sum.opens);
+            put_right(buf, x, y, width, &text::count(opens), or_dim(theme.text()));
+        }
         What::Sorted(By::Rate) => {
-            let rate = process.rate.per_second();
+            let rate = sum.map_or_else(|| process.rate.per_second(), |sum| sum.rate);
             let style = if rate > 0.0 { theme.name().add_modifier(Modifier::BOLD) } else { theme.dim() };
             put_right(buf, x, y, width, &text::rate(rate), or_dim(style));
         }
         What::Sorted(By::Failed) => {
-            let share = process.failed_share();
+            let share = sum.map_or_else(|| process.failed_share(), Sum::failed_share);
             let style = match share {
                 s if s <= 0.0 => theme.dim(),
                 s if s < 0.5 => theme.warn(),

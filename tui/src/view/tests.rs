@@ -26,7 +26,7 @@ pub(crate) fn busy(columns: u16, rows: u16) -> App {
             let mut counts: ProcessCounts = bytemuck::Zeroable::zeroed();
             counts.opens = opens * second / 8;
             counts.failed = failed * second / 8;
-            (counts.uid, counts.ppid, counts.last_ns) = (*uid, 1, second * S);
+            (counts.uid, counts.ppid, counts.last_ns) = (*uid, if *pid == 4711 { 4709 } else { 1 }, second * S);
             counts.exited = u32::from(*pid == 4709 && second > 6);
             (counts.histogram[10], counts.histogram[12]) = (counts.opens, counts.opens / 50);
             counts.latency_max_ns = 2_000_000;
@@ -103,6 +103,11 @@ fn the_other_views_at_their_sizes() {
         ("process", "Down Enter"),
         ("open", "Tab Up Up Enter"),
         ("menu", "Tab Up Up f"),
+        ("tree", "t"),
+        ("tree_folded", "t Z"),
+        ("files_tree", "2 t Down Down Enter"),
+        ("help", "?"),
+        ("columns", "F2"),
     ] {
         for (columns, rows) in [(80, 24), (120, 40), (200, 50)] {
             let mut app = busy(columns, rows);
@@ -122,15 +127,21 @@ fn a_screen_too_small_says_what_it_needs() {
 
 #[test]
 fn the_help_shows_every_key() {
-    let mut app = busy(120, 60);
+    let mut app = busy(120, 80);
     press(&mut app, "?");
-    let picture = picture(&app);
+    let whole = picture(&app);
     for binding in crate::app::keys::rows(false) {
         assert!(
-            picture.contains(&binding.keys.join(" ")) && picture.contains(binding.help),
-            "{picture}\nlacks {}",
+            whole.contains(&binding.keys.join(" ")) && whole.contains(binding.help),
+            "{whole}\nlacks {}",
             binding.help
         );
+    }
+    let mut app = busy(80, 24);
+    press(&mut app, "?");
+    for _ in 0..20 {
+        assert!(!picture(&app).contains('…'), "something is cut: {}", picture(&app));
+        press(&mut app, "Down Down Down Down Down");
     }
 }
 

@@ -1,0 +1,61 @@
+//! What a person prefers, and what the dashboard starts with.
+
+use super::columns;
+use super::keys::Keymap;
+use crate::filter::{Filter, ParseError};
+use crate::model::Options;
+
+/// How it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The colours by name.
+    pub theme: crate::view::theme::Name,
+    /// How many colours the terminal has.
+    pub colors: crate::view::theme::Colors,
+    /// Only ASCII for borders and bars.
+    pub ascii: bool,
+}
+
+/// How the two panes of the first view stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// Side by side where there is room
+    #[default]
+    Auto,
+    /// Side by side
+    Side,
+    /// Processes above opens
+    Stacked,
+}
+
+/// What a person may prefer, and put into the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Prefs {
+    /// How the panes stand.
+    pub layout: Layout,
+    /// Columns of the process table.
+    pub columns: columns::Columns,
+    /// Which key does what.
+    pub keymap: Keymap,
+    /// A sentence that stands in the footer at first.
+    pub notice: Option<String>,
+}
+
+/// What the dashboard starts with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the person prefers.
+    pub prefs: Prefs,
+    /// How the model is bounded.
+    pub model: Options,
+    /// How it looks.
+    pub look: Look,
+    /// Whether opens come from the kernel now: then time passes by the clock, else by what comes.
+    pub live: bool,
+    /// For times of day.
+    pub time_zone: jiff::tz::TimeZone,
+    /// Makes a filter of a text. It may look users up, which is why it is given from outside.
+    pub parse: fn(&str) -> Result<Filter, ParseError>,
+    /// Display filter at the start.
+    pub filter: Option<Filter>,
+}
