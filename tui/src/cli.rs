@@ -242,6 +242,10 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t, requires = "probe_log", help_heading = "Probe")]
     pub probe_log_level: LogLevel,
 
+    /// Keep the privileges that are given up once the probe is attached, and use every system call; for debugging
+    #[arg(long, help_heading = "Probe")]
+    pub keep_privileges: bool,
+
     /// The recording to read or to write.
     #[command(flatten)]
     pub recording: RecordingArgs,

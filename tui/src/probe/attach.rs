@@ -216,7 +216,7 @@ fn kretprobe(ebpf: &mut Ebpf, program: &str, function: &str, all: &mut Vec<Kretp
     let p: &mut KProbe = program_mut(ebpf, program)?;
     p.load().map_err(|e| Refusal::of(function, &e))?;
     if let Ok(fd) = p.fd()
-        && let Ok(attached) = kretprobe::attach(fd.as_fd(), function)
+        && let Ok(attached) = kretprobe::attach(fd.as_fd(), function, all)
     {
         all.push(attached);
         return Ok(());

@@ -43,6 +43,15 @@ impl CounterReader {
         Self { processes, others, losses, seen: FxHashMap::default(), retired: Totals::default() }
     }
 
+    /// Whether the maps can be read: a question for a thread without privileges.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be duplicated.
+    pub(super) fn readable(&self) -> io::Result<impl FnOnce() -> bool + Send + use<>> {
+        let processes = self.processes.try_clone()?;
+        Ok(move || sys::next_key::<ProcessKey>(processes.as_fd(), None).is_ok())
+    }
+
     /// Reads all of it. Processes that changed since the last reading are in the answer; those that are gone and did not
     /// change any more leave the kernel's table.
     ///

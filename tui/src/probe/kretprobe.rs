@@ -4,16 +4,17 @@
 //! 5.17 one for each CPU (`register_kretprobe`, kernel/kprobes.c), later max(10, 2 × CPUs). Threads that wait in an open beyond that return
 //! unseen. Only tracefs lets one ask for more (`r4096:…`, Documentation/trace/kprobetrace.rst), so that is tried first.
 //!
-//! The event it makes there goes with this process, unless that is killed; then the next opentop clears it away.
+//! The event it makes there goes with this process; if that is killed, [`Keeper`] deletes it, else the next opentop does.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
-use super::tracefs;
+use super::{keeper::Keeper, tracefs};
 
 /// The kernel's own upper bound, `KRETPROBE_MAXACTIVE_MAX`.
 const MAX_ACTIVE: u32 = 4096;
@@ -25,24 +26,37 @@ pub(super) struct Kretprobe {
     /// Opened while tracefs was in sight and privileges were there: clearing up needs neither.
     events: File,
     name: String,
+    /// Deletes the event should this process not come to it.
+    keeper: Option<Arc<Keeper>>,
 }
 
-/// Hangs a loaded kretprobe program behind `function`.
+/// Hangs a loaded kretprobe program behind `function`. `others` are those that hang already.
 ///
 /// # Errors
 /// When tracefs or the kernel refuses; aya's way is left then.
-pub(super) fn attach(program: BorrowedFd<'_>, function: &str) -> io::Result<Kretprobe> {
-    tracefs::with(|dir| attach_at(dir, program, function)).map_err(io::Error::other)?
+pub(super) fn attach(program: BorrowedFd<'_>, function: &str, others: &[Kretprobe]) -> io::Result<Kretprobe> {
+    let keeper = others.first().and_then(|other| other.keeper.clone());
+    tracefs::with(|dir| attach_at(dir, program, function, keeper)).map_err(io::Error::other)?
 }
 
-fn attach_at(dir: &Path, program: BorrowedFd<'_>, function: &str) -> io::Result<Kretprobe> {
+fn attach_at(
+    dir: &Path,
+    program: BorrowedFd<'_>,
+    function: &str,
+    keeper: Option<Arc<Keeper>>,
+) -> io::Result<Kretprobe> {
     let list = dir.join("kprobe_events");
     let mut events = File::options().append(true).open(&list)?;
     clear_stale(&list, &mut events);
     let name = format!("{GROUP}{}/{function}", std::process::id());
+    // Without one the event of a killed opentop stays until the next start: no reason not to start.
+    let keeper = keeper.or_else(|| Keeper::start(events.as_fd()).ok().map(Arc::new));
+    if let Some(keeper) = &keeper {
+        let _ = keeper.at_the_end(&deletion(&name));
+    }
     events.write_all(format!("r{MAX_ACTIVE}:{name} {function}\n").as_bytes())?;
     // From here on dropping it clears the event away again.
-    let mut kretprobe = Kretprobe { perf: None, events, name };
+    let mut kretprobe = Kretprobe { perf: None, events, name, keeper };
     let id = fs::read_to_string(dir.join("events").join(&kretprobe.name).join("id"))?;
     let id = id.trim().parse().map_err(io::Error::other)?;
     let perf = perf_event_open(id)?;
@@ -61,15 +75,20 @@ impl Drop for Kretprobe {
         // In use it cannot be deleted.
         self.perf = None;
         // A failure leaves a disabled event behind, which costs nothing and goes with the next start.
-        let _ = self.events.write_all(format!("-:{}\n", self.name).as_bytes());
+        let _ = self.events.write_all(deletion(&self.name).as_bytes());
     }
+}
+
+/// What tracefs is told to delete an event.
+fn deletion(name: &str) -> String {
+    format!("-:{name}\n")
 }
 
 /// Deletes the events of an opentop that was killed.
 fn clear_stale(list: &Path, events: &mut File) {
     for line in fs::read_to_string(list).unwrap_or_default().lines() {
         let Some(name) = stale(line, |pid| Path::new("/proc").join(pid.to_string()).exists()) else { continue };
-        let _ = events.write_all(format!("-:{name}\n").as_bytes());
+        let _ = events.write_all(deletion(name).as_bytes());
     }
 }
 

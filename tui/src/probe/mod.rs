@@ -5,6 +5,7 @@
 mod attach;
 mod btf;
 mod counters;
+mod keeper;
 mod kretprobe;
 mod offsets;
 mod scope;
@@ -225,6 +226,17 @@ impl Probe {
     /// When the kernel's table of captured processes is full.
     pub fn follow(&mut self, pid: u32) -> Result<(), Error> {
         self.scope_map.insert(pid, 0, 0).map_err(|e| map_error("the table of captured processes", &e))
+    }
+
+    /// Whether what this probe still does takes no privileges but its descriptors. The answer is to be had in a thread
+    /// that has none: before Linux 5.19 bpf(2) asks for `CAP_BPF` even of who only reads a map.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be duplicated.
+    pub fn works_without_privileges(&self) -> Result<impl FnOnce() -> bool + Send + use<>, Error> {
+        self.counters
+            .readable()
+            .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))
     }
 
     /// What does not change.

@@ -86,24 +86,49 @@ pub struct Reader {
     waiting: Option<Item>,
 }
 
+/// A recording that is open and not read yet.
+pub struct Unread {
+    input: Input,
+    name: String,
+}
+
+impl Unread {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// When it is no recording, is newer than this build, or its header is damaged.
+    pub fn begin(self) -> Result<Reader, Error> {
+        Reader::begin(self.input, &self.name)
+    }
+}
+
 impl Reader {
     /// Opens a recording; `-` is the standard input.
     ///
     /// # Errors
     /// When it can't be opened, is no recording, is newer than this build, or its header is damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::unread(path)?.begin()
+    }
+
+    /// Opens a recording without reading a byte of it, for whoever has privileges to give up in between; `-` is stdin.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn unread(path: &Path) -> Result<Unread, Error> {
         if path.as_os_str() == "-" {
-            return Self::from_stream(Box::new(io::stdin()), "standard input");
+            return Ok(Unread { input: Input::Stream(Box::new(io::stdin())), name: "standard input".into() });
         }
         let name = crate::escape::escaped(path.as_os_str().as_encoded_bytes());
         let failed =
             |error: io::Error| Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)));
         let mut file = File::open(path).map_err(failed)?;
         // A pipe or a process substitution opens by name, too.
-        match file.stream_position() {
-            Ok(_) => Self::begin(Input::Seekable(Box::new(file)), &name),
-            Err(_) => Self::begin(Input::Stream(Box::new(file)), &name),
-        }
+        let input = match file.stream_position() {
+            Ok(_) => Input::Seekable(Box::new(file)),
+            Err(_) => Input::Stream(Box::new(file)),
+        };
+        Ok(Unread { input, name })
     }
 
     /// Reads from anything that can only be read forwards. `name` is for messages.

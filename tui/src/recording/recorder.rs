@@ -103,7 +103,10 @@ impl Recorder {
         let (queue, messages) = sync_channel(QUEUE_MESSAGES);
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || worker.run(&messages))
+            .spawn(move || {
+                crate::run::fault::point("recorder");
+                worker.run(&messages);
+            })
             .map_err(|error| Error::failed(format!("cannot start the recorder's thread: {}", in_words(&error))))?;
         Ok(Self {
             queue: Some(queue),

@@ -128,10 +128,10 @@ impl Held {
 }
 
 impl Running {
-    /// Passes a signal on to it.
-    pub(super) fn signal(&self, signal: Signal) {
+    /// Passes a signal on to it; whether that was allowed: it may have become another user.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
         // It may have ended already: then there is nobody to tell.
-        let _ = kill(self.pid, signal);
+        kill(self.pid, signal) != Err(Errno::EPERM)
     }
 
     /// Reaps it after [`End::Command`]: its exit status, 128 + N when signal N killed it.
@@ -149,8 +149,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // opentop ends first (--duration, q): as with perf and bpftrace, the command it started ends with it.
-        if !self.ended {
-            self.signal(Signal::SIGTERM);
+        if !self.ended && !self.signal(Signal::SIGTERM) {
+            super::say("the command runs as another user by now and goes on: it could not be told to end");
         }
     }
 }

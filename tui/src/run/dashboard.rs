@@ -141,7 +141,7 @@ pub fn dashboard(
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
         && (script.is_some() || !on_terminal)
     {
-        return scripted::cast((from, to), invoker.as_ref(), settings, size, script);
+        return scripted::cast((from, to), invoker.as_ref(), args.keep_privileges, settings, size, script);
     }
     let cast = cast.cast.as_deref().map(|path| {
         let now = jiff::Timestamp::now().as_second();
@@ -158,7 +158,7 @@ pub fn dashboard(
         }
     };
     let mut capture = match &args.recording.read {
-        Some(path) => Capture::replay(path, invoker.as_ref(), Pace::Clock)?,
+        Some(path) => Capture::replay(path, invoker.as_ref(), args.keep_privileges, Pace::Clock)?,
         None => Capture::start(Plan { args, typed, streams, invoker })?,
     };
     let tail = output.map(Tail::start).transpose()?;
@@ -330,12 +330,14 @@ async fn run(
             position = moved(&mut positions) => update(&mut app, Msg::Position(position)),
             came = inputs.next(), if waiting => update(&mut app, Msg::Input(came)),
             _ = tick.tick() => {
+                super::fault::point("main");
                 update(&mut app, Msg::Own(own()));
                 update(&mut app, Msg::Tick(inputs.now_ns()))
             }
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),
         };
     }
+    keyboard::ending();
     inputs.stop();
     drain(&mut app, inputs).await;
     // The last frame of a cast has all there is.

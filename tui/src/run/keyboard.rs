@@ -3,11 +3,14 @@
 //! crossterm alone spins on a terminal that is gone: its hang-up is watched for here, before crossterm reads.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossterm::event::Event;
+use crossterm::event::{Event, KeyCode, KeyModifiers};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::{fault, signals};
 
 /// What a terminal sends in.
 #[derive(Debug)]
@@ -38,6 +41,17 @@ pub(super) fn start() -> std::io::Result<Receiver<Typed>> {
     Ok(from)
 }
 
+/// The session ends: keys are not taken any more, and Ctrl-C is no wish but an order.
+pub(super) fn ending() {
+    ENDING.store(true, Ordering::SeqCst);
+}
+
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+fn is_ctrl_c(event: &Event) -> bool {
+    matches!(event, Event::Key(key) if key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL)
+}
+
 fn read(fd: BorrowedFd<'_>, to: &Sender<Typed>) {
     // So often without a key although the terminal had something to read.
     let mut empty = 0;
@@ -61,6 +75,11 @@ fn read(fd: BorrowedFd<'_>, to: &Sender<Typed>) {
         while crossterm::event::poll(Duration::ZERO).unwrap_or(false) {
             let Ok(event) = crossterm::event::read() else { break };
             some = true;
+            fault::point("keyboard");
+            // One that nobody took yet, and now another: whatever hangs, it ends.
+            if is_ctrl_c(&event) && (ENDING.load(Ordering::SeqCst) || to.capacity() < to.max_capacity()) {
+                signals::quick_end(libc::SIGINT, false);
+            }
             if to.blocking_send(Typed::Event(event)).is_err() {
                 return;
             }

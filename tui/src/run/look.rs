@@ -22,6 +22,7 @@ const SAME: u64 = 1_000_000_000;
 /// Looks, off the loop: /proc can be slow.
 pub(super) fn look(key: ProcessKey, to: Sender<Looked>) {
     tokio::task::spawn_blocking(move || {
+        super::fault::point("look");
         if !is_it(&key) {
             return;
         }

@@ -8,10 +8,12 @@ mod child;
 mod clipboard;
 pub mod config;
 pub mod dashboard;
+pub(crate) mod fault;
 mod keyboard;
 mod look;
 mod output;
 mod probe_log;
+mod sandbox;
 mod save;
 mod scripted;
 mod signals;
@@ -59,6 +61,8 @@ enum End {
     Command,
     /// `--duration` is over.
     Time,
+    /// A thread of opentop's own panicked.
+    Fault,
 }
 
 /// Where the inputs of a session come from.
@@ -110,7 +114,7 @@ impl Capture {
     fn start(plan: Plan<'_>) -> Result<Self, Error> {
         let Plan { args, typed, streams, invoker } = plan;
         if let Some(path) = &args.recording.read {
-            return Self::replay(path, invoker.as_ref(), replay::Pace::AsFast);
+            return Self::replay(path, invoker.as_ref(), args.keep_privileges, replay::Pace::AsFast);
         }
         processes_exist(&args.pids)?;
         let blocked = signals::block()?;
@@ -135,8 +139,10 @@ impl Capture {
             probe.log_into(Box::new(log.clone()))?;
         }
         let session = probe.session().clone();
+        let invoker = confine(&probe, invoker, args.keep_privileges)?;
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
+        fault::watch(tell.clone());
         signals::watch(&blocked, tell.clone(), held.is_some())?;
         let recorder = recorder(&args.recording, &session, invoker.as_ref())?;
         let runtime = runtime()?;
@@ -164,11 +170,17 @@ impl Capture {
     }
 
     /// Opens a recording: a session like one of the probe, without the probe.
-    fn replay(path: &Path, invoker: Option<&user::Invoker>, pace: replay::Pace) -> Result<Self, Error> {
+    fn replay(
+        path: &Path,
+        invoker: Option<&user::Invoker>,
+        keep_privileges: bool,
+        pace: replay::Pace,
+    ) -> Result<Self, Error> {
         let blocked = signals::block()?;
-        let reader = user::as_invoker(invoker, || recording::Reader::open(path))??;
+        let reader = open_recording(path, invoker, keep_privileges)?;
         let session = reader.session().session.clone();
         let (tell, ends) = mpsc::channel(8);
+        fault::watch(tell.clone());
         signals::watch(&blocked, tell, false)?;
         let runtime = runtime()?;
         let (replay, inputs) = replay::start(reader, QUEUE, pace)?;
@@ -241,15 +253,19 @@ impl Capture {
         match (end, &mut self.command) {
             (End::Signal { signal, keyboard }, Some(command)) => {
                 // A key has sent it to the command already. It ends as the command decides.
-                if let (false, Ok(signal)) = (keyboard, Signal::try_from(signal)) {
-                    command.signal(signal);
+                if let (false, Ok(signal)) = (keyboard, Signal::try_from(signal))
+                    && !command.signal(signal)
+                {
+                    // It has become another user's: nobody is there to wait for.
+                    self.asked = true;
+                    self.origin.stop();
                 }
             }
             (End::Command, Some(command)) => {
                 self.status = Some(command.reap());
                 self.origin.stop();
             }
-            (End::Signal { .. } | End::Command | End::Time, _) => {
+            (End::Signal { .. } | End::Command | End::Time | End::Fault, _) => {
                 self.asked = true;
                 self.origin.stop();
             }
@@ -258,14 +274,16 @@ impl Capture {
 
     /// Says the account as the last line of stderr, and gives the exit code: the command's, where there was one.
     fn finish(self, account: &Account) -> ExitCode {
+        let mut status = self.status.unwrap_or(0);
+        // Before anything is said: nobody may be listening, and the recording is to be whole.
+        let recorded = self.recorder.map(Recorder::finish);
         if let Some(complaint) = self.log.as_ref().and_then(ProbeLog::complaint) {
             say(&complaint);
         }
         if let Some(losses) = account.losses(self.session.ring_bytes) {
             say(&losses);
         }
-        let mut status = self.status.unwrap_or(0);
-        if let Some(Err(error)) = self.recorder.map(Recorder::finish) {
+        if let Some(Err(error)) = recorded {
             say(&error.message);
             status = status.max(1);
         }
@@ -275,6 +293,9 @@ impl Capture {
                 say(&error.message);
                 status = 1;
             }
+        }
+        if fault::happened() {
+            status = fault::CODE;
         }
         let code = ExitCode::from(status);
         // The command is told first (SIGTERM, if it still runs): its last words must not follow the account.
@@ -307,6 +328,31 @@ fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
         log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }
+}
+
+/// Gives up what an attached probe needs no more; gives the user that is still to be acted as.
+fn confine(
+    probe: &Probe,
+    invoker: Option<user::Invoker>,
+    keep_privileges: bool,
+) -> Result<Option<user::Invoker>, Error> {
+    if keep_privileges {
+        return Ok(invoker);
+    }
+    let keep = sandbox::needed(probe.works_without_privileges()?);
+    // This process is that user from here on.
+    sandbox::enter(invoker.as_ref(), keep).map(|()| None)
+}
+
+/// Opens a recording as the user who called sudo, and reads its first byte without any privilege.
+fn open_recording(
+    path: &Path,
+    invoker: Option<&user::Invoker>,
+    keep_privileges: bool,
+) -> Result<recording::Reader, Error> {
+    let unread = user::as_invoker(invoker, || recording::Reader::unread(path))??;
+    sandbox::enter(invoker, if keep_privileges { sandbox::Keep::All } else { sandbox::Keep::Nothing })?;
+    unread.begin()
 }
 
 /// Makes the recording of `-w`. As the user who called sudo: nothing is made where that user could make nothing.

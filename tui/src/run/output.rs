@@ -12,6 +12,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::signals;
 use super::user::{Invoker, as_invoker};
 pub(super) use crate::error::in_words;
 use crate::{error::Error, escape::Escaped};
@@ -58,6 +59,10 @@ impl Output {
             match self.file.write(bytes) {
                 Ok(0) => return Err(cannot_write(&self.name, &ErrorKind::WriteZero.into(), None)),
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                // The end was asked for, and nobody reads.
+                Err(e) if e.kind() == ErrorKind::Interrupted && signals::output_is_given_up() => {
+                    return Ok(Reader::Gone);
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(Reader::Gone),
                 // Whoever shares the descriptor may have made it non-blocking (a terminal under node, say).

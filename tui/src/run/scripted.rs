@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::dashboard::FRAME;
-use super::say;
+use super::sandbox::{self, Keep};
 use super::stage::{Cast, Stage};
 use super::user::Invoker;
+use super::{output, say};
 use crate::app::replay::Replay;
 use crate::app::{App, Effect, Msg, Outcome, Settings, update};
 use crate::error::Error;
@@ -43,16 +44,21 @@ fn take(into: &mut Outcome, more: Outcome) {
 pub(super) fn cast(
     (from, to): (&Path, &Path),
     invoker: Option<&Invoker>,
+    keep_privileges: bool,
     settings: Settings,
     size: (u16, u16),
     script: Option<Vec<(Duration, Act)>>,
 ) -> Result<ExitCode, Error> {
-    let reader = super::user::as_invoker(invoker, || Reader::open(from))??;
+    let unread = super::user::as_invoker(invoker, || Reader::unread(from))??;
+    // While there are privileges: root may write where nobody else does.
+    let file = output::create(to, invoker)?;
+    sandbox::enter(invoker, if keep_privileges { Keep::All } else { Keep::Nothing })?;
+    let reader = unread.begin()?;
     let session = reader.session().session.clone();
     let mut player = Player::new(reader);
     let index = if player.can_rewind() { player.index()? } else { Vec::new() };
     let began = i64::try_from(session.wall_ns(session.start_ns).div_euclid(1_000_000_000)).ok();
-    let cast = Cast::create(to, invoker, size, began)?;
+    let cast = Cast::begin(file, to, size, began)?;
     let mut app = App::new(session, settings);
     let deck = Deck::new(player, &index);
     let chunks = index.iter().map(|entry| (entry.time_ns, entry.ordinal)).collect();

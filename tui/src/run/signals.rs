@@ -3,9 +3,23 @@
 //! A thread that waits learns who sent a signal (a key or a process) and can end the program even while
 //! the main thread is stuck in a write that nobody reads. Not here: SIGTSTP, SIGWINCH, SIGCHLD.
 
-use std::{io::Write as _, sync::Mutex, time::Duration};
+use std::{
+    io::Write as _,
+    os::fd::AsFd as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        pthread::{Pthread, pthread_kill, pthread_self},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction},
+    },
+};
 use tokio::sync::mpsc;
 
 use super::End;
@@ -14,8 +28,17 @@ use crate::error::Error;
 /// Those that end a session.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// How long an orderly end may take after a signal before it becomes a quick one.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an orderly end may take after a signal before whatever output hangs is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the rest of it may take then (closing the recording), before the end becomes a quick one.
+const LAST_PATIENCE: Duration = Duration::from_millis(800);
+
+/// Interrupts a write that hangs. Nobody sends it otherwise, and to whom it comes without a handler it does nothing.
+const NUDGE: Signal = Signal::SIGURG;
+
+/// Output that hangs is given up: nobody reads it.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// What must be done before a quick end: the dashboard gives the terminal back here.
 static LAST_WORDS: Mutex<Option<fn()>> = Mutex::new(None);
@@ -60,15 +83,25 @@ fn ignored(signal: Signal) -> bool {
 
 /// Starts the thread that waits. The first signal goes to `ends`, the second ends the program at once.
 ///
-/// Without a command the first one also starts a deadline: an end that hangs (output nobody reads) is cut short.
-/// With one (`patient`) there is none: the command decides how long it takes to end.
+/// Without a command the first one also starts a deadline: output that nobody reads is given up, so that the rest can
+/// end in order, and if that hangs, too, it is cut short. With one (`patient`) there is none: the command decides how
+/// long it takes to end. To be called by the thread that writes.
 pub(super) fn watch(blocked: &Blocked, ends: mpsc::Sender<End>, patient: bool) -> Result<(), Error> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let interrupt = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing, and so nothing that a handler must not.
+    unsafe { sigaction(NUDGE, &interrupt) }
+        .map_err(|errno| Error::failed(format!("setting a signal's handler failed: {}", errno.desc())))?;
     let set = blocked.set;
+    let writer = pthread_self();
     let wait = move || {
         if let Some(first) = next(&set, None) {
             // The channel has room for every end there can be; a closed one means that the end is here already.
             let _ = ends.try_send(End::Signal { signal: first.number, keyboard: first.keyboard });
-            let second = next(&set, (!patient).then_some(PATIENCE));
+            let mut second = next(&set, (!patient).then_some(PATIENCE));
+            if second.is_none() {
+                second = give_up_output(&set, writer);
+            }
             quick_end(second.as_ref().map_or(first.number, |second| second.number), second.is_none());
         }
     };
@@ -77,6 +110,26 @@ pub(super) fn watch(blocked: &Blocked, ends: mpsc::Sender<End>, patient: bool) -
         .spawn(wait)
         .map_err(|e| Error::failed(format!("starting the thread that waits for signals failed: {e}")))?;
     Ok(())
+}
+
+/// Whether output that hangs is given up: what writes then drops what it has.
+pub(super) fn output_is_given_up() -> bool {
+    GIVEN_UP.load(Ordering::SeqCst)
+}
+
+/// Has the writes of `writer` end, and gives it time to end the rest; a signal that comes meanwhile.
+fn give_up_output(set: &SigSet, writer: Pthread) -> Option<Caught> {
+    const STEP: Duration = Duration::from_millis(50);
+    GIVEN_UP.store(true, Ordering::SeqCst);
+    for _ in 0..LAST_PATIENCE.as_millis() / STEP.as_millis() {
+        // Again and again: it may have looked just before, and gone into the next write.
+        let _ = pthread_kill(writer, NUDGE);
+        let second = next(set, Some(STEP));
+        if second.is_some() {
+            return second;
+        }
+    }
+    None
 }
 
 struct Caught {
@@ -111,11 +164,16 @@ fn next(set: &SigSet, patience: Option<Duration>) -> Option<Caught> {
     }
 }
 
-fn quick_end(signal: i32, stuck: bool) -> ! {
+/// Ends the program at once, whatever hangs.
+pub(super) fn quick_end(signal: i32, stuck: bool) -> ! {
+    GIVEN_UP.store(true, Ordering::SeqCst);
     if let Some(restore) = LAST_WORDS.lock().ok().and_then(|mut last| last.take()) {
         restore();
     }
-    if stuck {
+    let stderr = std::io::stderr();
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    // Where there is no room this would wait, too.
+    if stuck && poll(&mut room, PollTimeout::ZERO) == Ok(1) {
         let _ = std::io::stderr().write_all(
             b"opentop: nobody reads the output: ended without writing the rest of it, and without an account\n",
         );

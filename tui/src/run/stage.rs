@@ -34,8 +34,12 @@ impl Cast {
         size: (u16, u16),
         timestamp: Option<i64>,
     ) -> Result<Self, Error> {
+        Self::begin(output::create(path, invoker)?, path, size, timestamp)
+    }
+
+    /// Begins in a file that is open; `path` is for messages.
+    pub(super) fn begin(file: File, path: &Path, size: (u16, u16), timestamp: Option<i64>) -> Result<Self, Error> {
         let name = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
-        let file = output::create(path, invoker)?;
         let writer = CastWriter::new(file, size, timestamp, "opentop").map_err(|e| cannot_write(&name, &e))?;
         Ok(Self { writer, name, failed: None, started: false })
     }

@@ -4,7 +4,12 @@
 //! from what was written. Colours are what the theme says, whatever the environment does to other libraries.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush};
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
@@ -176,7 +181,21 @@ pub struct Output;
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(nix::unistd::write(io::stdout(), bytes)?)
+        loop {
+            // Given back, or read by nobody: what is drawn now is for no one.
+            if !TAKEN.load(Ordering::SeqCst) || super::signals::output_is_given_up() {
+                return Ok(bytes.len());
+            }
+            match nix::unistd::write(io::stdout(), bytes) {
+                Err(Errno::EINTR) => {}
+                // Whoever shares the descriptor may have made it non-blocking.
+                Err(Errno::EAGAIN) => {
+                    let stdout = io::stdout();
+                    let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(100u16));
+                }
+                written => return Ok(written?),
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -184,7 +203,7 @@ impl Write for Output {
     }
 }
 
-/// Whether the terminal is ours now: what the panic hook must know.
+/// Whether the terminal is ours now: what whoever gives it back in haste must know.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, taken over; dropping it gives it back.
@@ -194,19 +213,11 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Takes the terminal: raw mode, the alternate screen, the mouse if wanted. A panic gives it back first.
+    /// Takes the terminal: raw mode, the alternate screen, the mouse if wanted.
     ///
     /// # Errors
     /// When standard input or output is no terminal.
     pub fn new(mouse: bool) -> io::Result<Self> {
-        static HOOK: std::sync::Once = std::sync::Once::new();
-        HOOK.call_once(|| {
-            let before = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                give_back();
-                before(panic);
-            }));
-        });
         let taken = Self { mouse };
         taken.take()?;
         Ok(taken)
@@ -247,9 +258,24 @@ pub fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // A terminal that is gone cannot be given back: nothing is left to do about an error here.
-    let _ = Output.write_all(LEAVE);
+    // First what never waits. A terminal that is gone cannot be given back: nothing is left to do about an error here.
     let _ = crossterm::terminal::disable_raw_mode();
+    let stdout = io::stdout();
+    if super::signals::output_is_given_up() {
+        // What nobody has read is thrown away, or the following would have to wait behind it.
+        let _ = tcflush(&stdout, FlushArg::TCOFLUSH);
+        if poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(100u16)) != Ok(1) {
+            return;
+        }
+    }
+    let mut rest = LEAVE;
+    while !rest.is_empty() {
+        match nix::unistd::write(&stdout, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) if !super::signals::output_is_given_up() => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Columns and rows of the terminal.

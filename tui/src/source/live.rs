@@ -102,6 +102,7 @@ impl Reader {
         let mut batch = Batch::default();
         let n = self.probe.drain(&mut batch, BATCH_RECORDS);
         if n > 0 {
+            crate::run::fault::point("reader");
             self.send(Input::Batch(batch)).await?;
         }
         Ok(n)

@@ -1,0 +1,74 @@
+//! A fault of opentop's own: a panic in whatever thread gives the terminal back, is told in one line, and ends the
+//! session in order with exit code 101.
+
+use std::{
+    panic::PanicHookInfo,
+    sync::{
+        Mutex, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::mpsc::Sender;
+
+use super::{End, terminal};
+use crate::escape::escaped;
+
+/// The exit code of a program that panicked, as Rust's runtime has it.
+pub(super) const CODE: u8 = 101;
+
+static HAPPENED: AtomicBool = AtomicBool::new(false);
+static TELL: Mutex<Option<Sender<End>>> = Mutex::new(None);
+
+/// Whether there was one.
+pub(super) fn happened() -> bool {
+    HAPPENED.load(Ordering::SeqCst)
+}
+
+/// Has a fault told to `ends`.
+pub(super) fn watch(ends: Sender<End>) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(tell)));
+    if let Ok(mut tell) = TELL.lock() {
+        *tell = Some(ends);
+    }
+}
+
+fn tell(panic: &PanicHookInfo<'_>) {
+    terminal::give_back();
+    HAPPENED.store(true, Ordering::SeqCst);
+    // It may quote a name that it could not cope with.
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = escaped(text.unwrap_or("no message").as_bytes());
+    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let thread = std::thread::current();
+    super::say(&format!(
+        "this is a fault of opentop itself, please report it at {}/issues with this line: {message} ({place}, thread {}, version {})",
+        env!("CARGO_PKG_REPOSITORY"),
+        thread.name().unwrap_or("?"),
+        env!("CARGO_PKG_VERSION"),
+    ));
+    let trace = std::backtrace::Backtrace::capture();
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        trace.to_string().lines().for_each(|line| super::line(&escaped(line.as_bytes())));
+    }
+    if let Ok(tell) = TELL.try_lock()
+        && let Some(ends) = tell.as_ref()
+    {
+        // Should it be full, an end is on its way anyhow.
+        let _ = ends.try_send(End::Fault);
+    }
+}
+
+/// A place where a test can have a fault: panics where `OPENTOP_FAULT` names it. Nothing at all in a release build.
+pub(crate) fn point(name: &str) {
+    #[cfg(debug_assertions)]
+    {
+        static WANTED: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
+        let wanted = WANTED.get_or_init(|| std::env::var_os("OPENTOP_FAULT"));
+        assert!(wanted.as_ref().is_none_or(|wanted| wanted != name), "asked for at \x1b[31m{name}");
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}

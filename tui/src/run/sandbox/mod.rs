@@ -1,0 +1,80 @@
+//! What is given up once the probe is attached: privileges, the way back to them, and every system call that showing
+//! opens does not need.
+//!
+//! From here on bytes are read that anybody on the machine may have chosen: names, recordings, keys. Whoever finds a
+//! fault in that gets what is left: the caller's own identity, no capability, no new program, no new probe.
+//! To be called while there is one thread; the later ones inherit all of it (capset(2) is per thread). A command behind
+//! `--` is forked before, and inherits none of it.
+
+mod calls;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::{
+    errno::Errno,
+    sys::prctl,
+    unistd::{setgroups, setresgid, setresuid},
+};
+
+use super::user::Invoker;
+use crate::error::Error;
+
+/// What is kept all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// No capability.
+    Nothing,
+    /// `CAP_BPF`: before Linux 5.19 reading a map takes it where unprivileged bpf(2) is switched off.
+    Bpf,
+    /// Everything: `--keep-privileges`.
+    All,
+}
+
+/// Becomes `invoker` for good, gives the capabilities up and lets a filter of system calls stand before whatever comes.
+///
+/// # Errors
+/// When the kernel does not let something go. A kernel without seccomp filters is no error.
+pub(super) fn enter(invoker: Option<&Invoker>, keep: Keep) -> Result<(), Error> {
+    let kept = match keep {
+        Keep::All => return Ok(()),
+        Keep::Nothing => CapsHashSet::new(),
+        Keep::Bpf => CapsHashSet::from([Capability::CAP_BPF]),
+    };
+    let refused = |what: &str, why: &dyn std::fmt::Display| {
+        Error::failed(format!(
+            "{what} failed: {why}. opentop does not go on with privileges it has no use for; --keep-privileges makes it"
+        ))
+    };
+    if let Some(invoker) = invoker {
+        let refused = |errno: Errno| refused(&format!("becoming {}, who called sudo,", invoker.name), &errno.desc());
+        // Else they would go with root's identity.
+        prctl::set_keepcaps(!kept.is_empty()).map_err(refused)?;
+        setgroups(&invoker.groups).map_err(refused)?;
+        setresgid(invoker.gid, invoker.gid, invoker.gid).map_err(refused)?;
+        setresuid(invoker.uid, invoker.uid, invoker.uid).map_err(refused)?;
+        prctl::set_keepcaps(false).map_err(refused)?;
+    }
+    give_up(&kept).map_err(|e| refused("giving capabilities up", &e))?;
+    prctl::set_no_new_privs().map_err(|errno| refused("giving up the way to new privileges", &errno.desc()))?;
+    // A kernel without filters, or a container that does not let any more be set: the rest holds without.
+    let _ = calls::allow_only();
+    Ok(())
+}
+
+/// Gives up every capability of this thread but `kept`.
+fn give_up(kept: &CapsHashSet) -> Result<(), caps::errors::CapsError> {
+    // These two only say what a program to be executed could have. Not everybody may drop them; none will be executed.
+    let _ = caps::clear(None, CapSet::Ambient);
+    let _ = caps::clear(None, CapSet::Bounding);
+    caps::clear(None, CapSet::Effective)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Permitted, kept)?;
+    caps::set(None, CapSet::Effective, kept)
+}
+
+/// What has to be kept so that `works` works, which is tried in a thread of its own without any capability. `works` is
+/// for the thread alone: capabilities are per thread.
+pub(super) fn needed(works: impl FnOnce() -> bool + Send) -> Keep {
+    let without = || give_up(&CapsHashSet::new()).is_ok() && works();
+    let works = std::thread::scope(|scope| scope.spawn(without).join().unwrap_or(false));
+    if works { Keep::Nothing } else { Keep::Bpf }
+}

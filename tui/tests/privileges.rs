@@ -1,0 +1,291 @@
+//! What opentop holds while it runs: nothing. On the real binary, thread by thread, as root, under sudo and by setcap.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
+
+mod common;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use common::{Ended, opentop, pty::Pty, wait_until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A user without any rights.
+const NOBODY: u32 = 65_534;
+
+/// One line of every thread's /proc/PID/task/TID/status, with the thread's name.
+fn of_every_thread(pid: u32, field: &str) -> Vec<(String, String)> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let line = |status: &str, field: &str| {
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+        line.split_once(':').unwrap().1.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    threads
+        .map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
+        .map(|status| (line(&status, "Name:"), line(&status, field)))
+        .collect()
+}
+
+fn assert_powerless(pid: u32) {
+    for field in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        for (thread, value) in of_every_thread(pid, field) {
+            assert_eq!(u64::from_str_radix(&value, 16).unwrap(), 0, "{field} of the thread {thread}");
+        }
+    }
+    for (field, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+        let all = of_every_thread(pid, field);
+        assert!(all.len() >= 3, "too few threads to tell: {all:?}");
+        assert!(all.iter().all(|(_, value)| value == wanted), "{field} {all:?}");
+    }
+}
+
+/// `opentop trace ARGS -- a command that says "ready" and waits`, running.
+fn tracing(mut command: Command, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
+    let script = "echo ready >&2; while :; do : < /dev/null; sleep 0.05; done";
+    let mut child = command
+        .args(["trace"])
+        .args(args)
+        .args(["--", "sh", "-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.ends_with("ready\n") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "ended before its command was ready: {said}");
+    }
+    (child, stderr)
+}
+
+fn end(mut child: Child) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(wait_until("the end after SIGTERM", || child.try_wait().unwrap()).code(), Some(128 + 15));
+}
+
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: only root can become somebody else\n").unwrap();
+    }
+    root
+}
+
+#[test]
+fn once_attached_no_thread_holds_a_capability_or_can_get_one() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("x.otop");
+    let (child, _stderr) = tracing(opentop(), &["-w", recording.to_str().unwrap()]);
+    assert_powerless(child.id());
+    end(child);
+    assert!(common::run(["trace", "-r", recording.to_str().unwrap()]).account()[0] > 0);
+}
+
+#[test]
+fn the_dashboard_holds_none_either_whatever_threads_it_starts() {
+    require_live!();
+    let script = "while :; do : < /dev/null; sleep 0.05; done";
+    let mut pty = Pty::start(opentop().args(["--", "sh", "-c", script]), 120, 40);
+    pty.wait_for("an open", |screen| screen.contains("/dev/null"));
+    pty.keys("\r");
+    pty.wait_for("the page of a process", |screen| screen.contains("the kernel's count"));
+    assert_powerless(pty.child.id());
+    pty.keys("q");
+    pty.keys("q");
+    pty.wait();
+    pty.assert_restored();
+}
+
+#[test]
+fn the_command_inherits_nothing_of_it() {
+    require_live!();
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ended = common::run(["trace", "-f", "nothing", "--", "sh", "-c", "cat /proc/self/status >&2"]);
+    for field in ["CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"] {
+        let line = own.lines().find(|line| line.starts_with(field)).unwrap();
+        assert!(ended.stderr.lines().any(|l| l == line), "{line:?} is not in {ended:?}");
+    }
+}
+
+#[test]
+fn keep_privileges_keeps_them() {
+    require_live!();
+    let (child, _stderr) = tracing(opentop(), &["--keep-privileges"]);
+    let own = of_every_thread(std::process::id(), "CapEff:").remove(0).1;
+    assert!(of_every_thread(child.id(), "CapEff:").iter().all(|(_, value)| *value == own));
+    assert!(of_every_thread(child.id(), "NoNewPrivs:").iter().all(|(_, value)| value == "0"));
+    end(child);
+}
+
+#[test]
+fn under_sudo_it_is_the_caller_who_reads_and_writes() {
+    require_live!();
+    if !root() {
+        return;
+    }
+    let sudo = || {
+        let mut command = opentop();
+        command.envs([("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("SUDO_USER", "nobody")]);
+        command
+    };
+    let dir = tempfile::tempdir().unwrap();
+    chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let (recording, log) = (file("x.otop"), file("probe.log"));
+    let args = ["-w", recording.to_str().unwrap(), "--rotate", "1s", "--probe-log", log.to_str().unwrap()];
+    let (child, _stderr) = tracing(sudo(), &args);
+    let ids = format!("{NOBODY} {NOBODY} {NOBODY} {NOBODY}");
+    for (field, wanted) in [("Uid:", ids.as_str()), ("Gid:", &ids), ("Groups:", "65534")] {
+        let all = of_every_thread(child.id(), field);
+        assert!(all.iter().all(|(_, value)| value == wanted), "{field} {all:?}");
+    }
+    wait_until("the second part of the recording", || file("x.0002.otop").exists().then_some(()));
+    end(child);
+    for name in ["x.0001.otop", "x.0002.otop", "probe.log"] {
+        assert_eq!(std::fs::metadata(file(name)).unwrap().uid(), NOBODY, "{name}");
+    }
+    // What is root's own stays unread, whatever the caller names.
+    let secret = file("secret");
+    std::fs::copy(file("x.0001.otop"), &secret).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let ended = Ended::of(sudo().args(["trace", "-r"]).arg(&secret).output().unwrap());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("permission denied"), "{ended:?}");
+    let ended = Ended::of(sudo().args(["trace", "-r"]).arg(file("x.0001.otop")).output().unwrap());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn with_setcap_it_captures_for_a_user_without_sudo() {
+    require_live!();
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("opentop");
+    std::fs::copy(env!("CARGO_BIN_EXE_opentop"), &copy).unwrap();
+    // The command that opentop itself recommends.
+    let advice = Ended::of(as_nobody(&copy).args(["trace", "--", "true"]).output().unwrap());
+    assert_eq!(advice.code, Some(77), "{advice:?}");
+    let setcap = advice.stderr.lines().find_map(|line| line.trim().strip_prefix("sudo setcap ")).unwrap().to_owned();
+    let setcap = Command::new("sh").args(["-c", &format!("PATH=$PATH:/sbin:/usr/sbin; setcap {setcap}")]).status();
+    assert!(setcap.unwrap().success(), "setcap (Debian: libcap2-bin) failed");
+
+    let output = dir.path().join("opens");
+    std::fs::write(&output, "").unwrap();
+    chown(&output, Some(NOBODY), Some(NOBODY)).unwrap();
+    let (child, _stderr) = tracing(as_nobody(&copy), &["-o", output.to_str().unwrap()]);
+    assert_powerless(child.id());
+    let uids = of_every_thread(child.id(), "Uid:");
+    assert!(uids.iter().all(|(_, ids)| ids.starts_with("65534 ")), "{uids:?}");
+    end(child);
+    assert!(std::fs::read_to_string(&output).unwrap().contains("/dev/null"));
+    let doctor = Ended::of(as_nobody(&copy).arg("doctor").output().unwrap());
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+}
+
+/// `program` as a user without rights, where tracefs is mounted as on most machines.
+fn as_nobody(program: &Path) -> Command {
+    let script = "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; exec setpriv --reuid 65534 --regid 65534 \
+                  --clear-groups --inh-caps=-all -- \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH").current_dir("/");
+    command
+}
+
+/// The calls that the list of what is allowed refused, of a run under `strace`.
+fn refused(log: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(log).unwrap();
+    // The list stands from its own installation on: the last of each process's calls of seccomp(2).
+    let sets = |line: &str| line.contains("seccomp(SECCOMP_SET_MODE_FILTER") && line.ends_with("= 0");
+    let stands = text.lines().enumerate().filter(|(_, line)| sets(line)).last().map(|(at, _)| at);
+    let stands = stands.unwrap_or_else(|| panic!("no filter was set:\n{text}"));
+    let pid = text.lines().nth(stands).unwrap().split_whitespace().next().unwrap();
+    let after = text.lines().skip(stands);
+    // The command behind `--` has no filter; its lines are its own.
+    let commands: Vec<&str> = after.clone().filter(|line| line.contains("execve(")).filter_map(first).collect();
+    after
+        .filter(|line| line.contains("= -1 EPERM"))
+        .filter(|line| first(line).is_some_and(|of| of == pid || !commands.contains(&of)))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn first(line: &str) -> Option<&str> {
+    line.split_whitespace().next()
+}
+
+fn under_strace(log: &Path) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "signal=none", "-o"]).arg(log).arg("--").arg(env!("CARGO_BIN_EXE_opentop"));
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH").stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn nothing_that_it_does_is_refused_by_its_own_list_of_system_calls() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("strace");
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("watched-file"), "").unwrap();
+    let script = "for i in 1 2 3 4 5 6; do : < watched-file; sleep 0.3; done";
+    let run = |args: &[&str]| {
+        let output = under_strace(&log).args(args).current_dir(dir.path()).output().expect("strace is there");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        let refused = refused(&log);
+        assert!(refused.is_empty(), "{args:?} was refused:\n{}", refused.join("\n"));
+    };
+    let (recording, output) = (file("x.otop"), file("opens"));
+    run(&["trace", "-w", &recording, "--rotate", "1s", "-o", &output, "--", "sh", "-c", script]);
+    run(&["summary", "-o", &output, "--duration", "1s", "--", "sh", "-c", script]);
+    run(&["trace", "--probe-log", &file("log"), "-p", "1", "--duration", "500ms"]);
+    run(&["summary", "-r", &file("x.0001.otop")]);
+    run(&["-r", &file("x.0001.otop"), "--cast", &file("x.cast"), "--keys", "key 2; wait 1s; key q"]);
+
+    let mut pty = Pty::start(
+        under_strace(&log)
+            .args([
+                "--cast",
+                &file("y.cast"),
+                "-w",
+                &file("y.otop"),
+                "--",
+                "sh",
+                "-c",
+                "while :; do : < watched-file; sleep 0.1; done",
+            ])
+            .current_dir(dir.path()),
+        120,
+        40,
+    );
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    // The page of a process, the clipboard, the tabs, a list saved, a change of size, a filter.
+    for keys in ["\r", "y", "\x1b", "2", "3", "4", "5", "1", "o", "/comm:sh\r", "?", "\x1b"] {
+        pty.keys(keys);
+        std::thread::sleep(std::time::Duration::from_millis(150));
+    }
+    pty.resize(100, 30);
+    wait_until("the saved list", || {
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .find(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("opentop-"))
+    })
+    .unwrap();
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+    let refused = refused(&log);
+    assert!(refused.is_empty(), "the dashboard was refused:\n{}", refused.join("\n"));
+}
