@@ -2,6 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use crate::errno;
+
 /// What kind of failure it is: decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -64,7 +66,11 @@ impl std::error::Error for Error {}
 /// An error of the system in words, without Rust's " (os error 13)".
 pub(crate) fn in_words(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
+        Some(errno) => match nix::errno::Errno::from_raw(errno) {
+            // One of the kernel's own, which the C library has no words for: ENOTSUPP of a hook that it has not, say.
+            nix::errno::Errno::UnknownErrno => errno::name(errno).map_or_else(|| errno.to_string(), str::to_owned),
+            known => known.desc().to_lowercase(),
+        },
         None => error.to_string(),
     }
 }

@@ -1,9 +1,13 @@
 //! What a contributor does beyond `cargo build`, one file per command. Nothing of it goes into the program.
 
+mod apt;
 mod cmd;
+mod cross;
+mod guest;
 mod initramfs;
 mod install;
 mod kernels;
+mod machine;
 mod probe;
 mod run;
 mod test;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::cmd;
-use crate::kernels::{self, Kernel};
+use crate::kernels::{self, Arch, Kernel};
+use crate::machine::{self, Echo, Machine, Programs};
 use crate::truth::{self, Trace, Verdict};
-use crate::vm::{self, Echo, Machine, Programs};
 
 /// Run every test.
 #[derive(clap::Args)]
@@ -30,6 +30,9 @@ pub struct Args {
     /// Only these kernels of the matrix
     #[arg(long, value_delimiter = ',')]
     kernel: Vec<String>,
+    /// Kernels for arm64, too: builds everything for it first
+    #[arg(long, conflicts_with_all = ["no_vm", "kernel"])]
+    arm64: bool,
     /// Only these ways to attach
     #[arg(long, value_delimiter = ',', default_value = "kprobe,fentry,tracepoint")]
     attach: Vec<String>,
@@ -71,8 +74,8 @@ impl Tally {
 }
 
 pub fn main(args: &Args) -> Result<ExitCode> {
-    let kernels = if args.kernel.is_empty() {
-        kernels::MATRIX.to_vec()
+    let kernels: Vec<Kernel> = if args.kernel.is_empty() {
+        kernels::MATRIX.into_iter().chain(args.arm64.then_some(kernels::ARM64).into_iter().flatten()).collect()
     } else {
         args.kernel.iter().map(|name| Kernel::named(name)).collect::<Result<_>>()?
     };
@@ -163,21 +166,33 @@ fn live() -> Result<Tally> {
 /// Boots each kernel once and takes the truth in each way to attach.
 fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
     let mut tally = Tally::default();
-    if let Err(error) = vm::install_qemu() {
-        if cmd::ci() {
-            return Err(error);
-        }
-        tally.skip("virtual machines", &format!("{error:#}"));
-        return Ok(tally);
-    }
-    let machine =
-        Machine { programs: Programs::for_tests()?, add: Vec::new(), update: false, memory: 1024, attach: None };
     let mut there = Vec::new();
-    for kernel in kernels {
-        // One after the other, before the first machine: apt has locks.
-        match kernel.package(false) {
-            Ok(_) => there.push(*kernel),
-            Err(error) => tally.fail(&format!("kernel {}", kernel.name), &format!("{error:#}")),
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        let kernels: Vec<_> = kernels.iter().filter(|kernel| kernel.arch == arch).collect();
+        if kernels.is_empty() {
+            continue;
+        }
+        let installed = machine::install(arch);
+        let programs = installed.and_then(|()| match arch {
+            Arch::X86_64 => Programs::for_tests(),
+            Arch::Aarch64 => Programs::build(arch, true),
+        });
+        let programs = match programs {
+            Ok(programs) => programs,
+            Err(error) if cmd::ci() => return Err(error),
+            Err(error) => {
+                tally.skip(&format!("virtual machines of {}", arch.debian()), &format!("{error:#}"));
+                continue;
+            }
+        };
+        for kernel in kernels {
+            let machine =
+                Machine { programs: programs.clone(), add: Vec::new(), update: false, memory: 1024, attach: None };
+            // One after the other, before the first machine: apt has locks.
+            match kernel.package(false) {
+                Ok(_) => there.push((machine, *kernel)),
+                Err(error) => tally.fail(&format!("kernel {}", kernel.name), &format!("{error:#}")),
+            }
         }
     }
     let script: String = attach
@@ -193,8 +208,8 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
     thread::scope(|scope| {
         for _ in 0..MACHINES {
             scope.spawn(|| {
-                while let Some(kernel) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = boot(&machine, *kernel, &script, attach);
+                while let Some((machine, kernel)) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let one = boot(machine, *kernel, &script, attach);
                     told.lock().unwrap_or_else(PoisonError::into_inner).add(one);
                 }
             });
@@ -236,6 +251,13 @@ fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> T
     }
     for kind in attach {
         let what = format!("{what} {kind}");
+        if !kernel.has(kind) {
+            match refused(work.path(), kind) {
+                Ok(()) => tally.passed += 1,
+                Err(error) => tally.fail(&what, &format!("{error:#}")),
+            }
+            continue;
+        }
         match taken(work.path(), kind) {
             Ok(verdicts) => tally.add(tell(&what, verdicts)),
             Err(error) => tally.fail(&what, &format!("{error:#}")),
@@ -243,6 +265,15 @@ fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> T
     }
     println!("{what}: {} s", started.elapsed().as_secs());
     tally
+}
+
+/// That a way to attach which the kernel has not was refused as such.
+fn refused(dir: &Path, kind: &str) -> Result<()> {
+    let read = |what: &str| fs::read_to_string(dir.join(format!("{kind}.{what}")));
+    let (status, stderr) = (read("status")?, read("stderr")?);
+    anyhow::ensure!(status.trim() == CANNOT[0].to_string(), "opentop ended with {}, not refused", status.trim());
+    anyhow::ensure!(stderr.contains(kind), "the refusal names no {kind}: {stderr}");
+    Ok(())
 }
 
 /// What one way to attach left in /out.
