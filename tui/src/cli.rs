@@ -3,18 +3,21 @@
 //! It says what a person may ask for and turns words into values. It decides nothing and opens nothing;
 //! what the values mean is in `run`.
 
+mod generate;
+mod parse;
 pub mod values;
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::{
-    error, escape,
     headless::{Format, summary::SortKey},
     recording::Rotate,
     session::AttachKind,
 };
+pub use generate::{completions, files, man};
+pub use parse::{parse, print_stop};
 use values::RingSize;
 
 const EXAMPLES: &str = "\
@@ -156,9 +159,13 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the manual page to stdout, for `man -l`
-    #[command(after_help = "Example:\n  opentop man | man -l -")]
-    Man,
+    /// Write a manual page to stdout, for `man -l`
+    #[command(after_help = "Examples:\n  opentop man | man -l -\n  opentop man trace | man -l -")]
+    Man {
+        /// The page of a subcommand instead of that of opentop
+        #[arg(value_parser = generate::SUBCOMMANDS)]
+        command: Option<String>,
+    },
 }
 
 /// `opentop summary` as typed.
@@ -354,71 +361,10 @@ impl Attach {
     }
 }
 
-/// Parses the command line, the program's name first.
-///
-/// # Errors
-/// When there is nothing to run: the help or version was asked for, or the line is wrong. [`print_stop`] says it.
-pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(args).map_err(|stop| {
-        // A refusal is rendered once more without styles: then every escape sequence in it is from outside, and can be
-        // escaped rather than stripped (as clap does), which would leave the person to guess.
-        let plain = || Cli::command().styles(clap::builder::Styles::plain()).try_get_matches_from(args).err();
-        if stop.use_stderr() { plain().unwrap_or(stop) } else { stop }
-    })?;
-    let cmd = match &cli.command {
-        None => Some(&cli.capture.cmd),
-        Some(Command::Trace(trace)) => Some(&trace.capture.cmd),
-        Some(Command::Summary(summary)) => Some(&summary.capture.cmd),
-        Some(Command::Config | Command::Doctor { .. } | Command::Completions { .. } | Command::Man) => None,
-    };
-    // clap takes a `--` with nothing behind it for no command at all: the person who typed it wanted one.
-    if cmd.is_some_and(Vec::is_empty) && args.last().is_some_and(|last| last == "--") {
-        return Err(Cli::command().styles(clap::builder::Styles::plain()).error(
-            clap::error::ErrorKind::MissingRequiredArgument,
-            "there is no command after `--`: give one, as in `opentop -- ls -l`, or leave the `--` out",
-        ));
-    }
-    Ok(cli)
-}
-
-/// Says what [`parse`] stopped at: help and version on stdout, a wrong line on stderr. The exit code of it.
-pub fn print_stop(stop: &clap::Error) -> ExitCode {
-    if stop.use_stderr() {
-        // Arguments come from outside too (a glob over hostile names): nothing of them may reach the terminal raw.
-        let mut text = String::new();
-        for line in stop.render().ansi().to_string().split_inclusive('\n') {
-            let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
-            escape::push(&mut text, line.as_bytes());
-            text.push_str(end);
-        }
-        // Where stderr is gone there is nobody to tell.
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        return error::Error::new(error::Kind::Usage, "").exit_code();
-    }
-    let _ = stop.print();
-    ExitCode::SUCCESS
-}
-
-/// The completions of `shell`.
-#[must_use]
-pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
-    let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "opentop", &mut out);
-    out
-}
-
-/// The manual page, in roff.
-///
-/// # Errors
-/// Never in practice: it writes to memory.
-pub fn man() -> std::io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut out)?;
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     fn typed(line: &str) -> Result<Cli, String> {
@@ -465,15 +411,5 @@ mod tests {
     #[test]
     fn a_command_named_like_a_subcommand_can_be_run() {
         assert_eq!(typed("opentop -- trace").unwrap().capture.cmd, ["trace"]);
-    }
-
-    #[test]
-    fn man_page_and_completions_know_every_option() {
-        let man = String::from_utf8(man().unwrap()).unwrap();
-        let bash = String::from_utf8(completions(clap_complete::Shell::Bash)).unwrap();
-        for option in ["attach", "cast", "duration", "failed", "keys", "pid", "user"] {
-            assert!(man.contains(option), "{option} is not in the man page");
-            assert!(bash.contains(option), "{option} is not in the completions");
-        }
     }
 }

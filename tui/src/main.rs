@@ -48,7 +48,9 @@ fn dispatch(cli: Cli, typed: &[OsString]) -> Result<ExitCode, Error> {
         }
         Some(Command::Config) => print(run::config::text().as_bytes()),
         Some(Command::Completions { shell }) => print(&cli::completions(shell)),
-        Some(Command::Man) => print(&cli::man().map_err(|e| Error::failed(format!("no manual page: {e}")))?),
+        Some(Command::Man { command }) => {
+            print(&cli::man(command.as_deref()).map_err(|e| Error::failed(format!("no manual page: {e}")))?)
+        }
     }
 }
 

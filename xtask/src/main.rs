@@ -1,6 +1,7 @@
 //! What a contributor does beyond `cargo build`, one file per command. Nothing of it goes into the program.
 
 mod apt;
+mod assets;
 mod cmd;
 mod cross;
 mod guest;
@@ -22,6 +23,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Write the manual pages, completions and snapshots of --help anew, from the command line
+    Assets,
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
     /// Build opentop and start it, with sudo where needed
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match Task::parse() {
+        Task::Assets => assets::main().map(|()| ExitCode::SUCCESS),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
