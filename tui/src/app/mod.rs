@@ -31,8 +31,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::filter::Filter;
 use crate::model::Model;
 use crate::session::Session;
-use crate::source::Input;
 use crate::source::replay::{Control, Position};
+use crate::source::{Input, ProbeCost};
 
 pub use lists::{Frozen, OpenList, ProcessList, Tree};
 pub use page::{Looked, Page};
@@ -57,6 +57,8 @@ pub enum Msg {
     Looked(ProcessKey, Looked),
     /// What opentop itself used so far.
     Own(Own),
+    /// What the probe cost so far, or why that is not known.
+    Cost(Result<ProbeCost, String>),
     /// A sentence for the person.
     Said(String),
     /// Where a replay is.
@@ -84,6 +86,8 @@ pub enum Effect {
     Copy(String),
     /// Find the names of these users.
     NameUsers(Vec<u32>),
+    /// Measure what the probe costs, answered by [`Msg::Cost`] now and then, or do so no longer.
+    Meter(bool),
 }
 
 /// The answer to a message.
@@ -207,6 +211,12 @@ pub struct App {
     pub scroll: u16,
     /// What opentop itself uses.
     pub own: Own,
+    /// What the probe costs: the first reading of a measurement and the last one.
+    pub cost: Option<(ProbeCost, ProbeCost)>,
+    /// Why it is not measured now.
+    pub cost_unknown: Option<String>,
+    /// Whether it is asked for.
+    metering: bool,
     /// Who gets the keys.
     pub mode: Mode,
     /// What is searched for.
@@ -256,6 +266,9 @@ impl App {
             page: None,
             scroll: 0,
             own: Own::default(),
+            cost: None,
+            cost_unknown: None,
+            metering: false,
             mode: Mode::Normal,
             search: String::new(),
             split: 45,

@@ -48,6 +48,9 @@ pub(super) fn settle(app: &mut App) {
         page::refresh(app);
         name_processes(app);
     }
+    if app.scroll > 0 {
+        app.scroll = app.scroll.min(crate::view::texts::overflow(app));
+    }
     match (&app.page, app.tab) {
         (Some(Page::Event(_)), _) => {}
         (Some(Page::Process(_)), _) => settle_opens(app, at.opens.rows),

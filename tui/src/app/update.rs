@@ -55,6 +55,18 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
             app.notice = Some(sentence);
         }
         Msg::Own(own) => app.own = own,
+        Msg::Cost(cost) => {
+            out.changed = app.tab == Tab::Health;
+            match cost {
+                // A long time without a reading: this is another measurement.
+                Ok(now) => {
+                    let went_on = app.cost.filter(|(_, last)| now.at_ns.saturating_sub(last.at_ns) < 2_000_000_000);
+                    app.cost = Some((went_on.map_or(now, |(first, _)| first), now));
+                    app.cost_unknown = None;
+                }
+                Err(why) => app.cost_unknown = Some(why),
+            }
+        }
         Msg::Position(position) => out.changed = super::replay::moved(app, position),
         Msg::Users(names) => {
             out.changed = true;
@@ -86,6 +98,11 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
         settle(app);
     }
     super::page::look_again(app, &mut out.effects);
+    // Measuring the probe costs something at every open: only while it is looked at.
+    let metering = app.settings.live && app.tab == Tab::Health && app.page.is_none();
+    if metering != std::mem::replace(&mut app.metering, metering) {
+        out.effects.push(Effect::Meter(metering));
+    }
     out
 }
 

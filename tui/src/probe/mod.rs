@@ -7,6 +7,7 @@ mod btf;
 mod counters;
 mod keeper;
 mod kretprobe;
+mod meter;
 mod offsets;
 mod scope;
 mod sys;
@@ -33,6 +34,7 @@ use crate::{
     source::{Batch, Counters},
 };
 use counters::CounterReader;
+pub use meter::Meter;
 
 /// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
 #[cfg(target_arch = "x86_64")]
@@ -286,6 +288,12 @@ impl Probe {
         // Detached programs cannot be asked any more.
         self.missed = self.missed.max(now);
         self.missed
+    }
+
+    /// What measures how much the probe itself costs.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter::new(attach::program_fds(&self.ebpf).filter_map(|fd| fd.try_clone_to_owned().ok()).collect())
     }
 
     /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.

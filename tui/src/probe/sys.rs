@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
@@ -104,10 +104,13 @@ pub(super) fn delete<K: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Resu
 
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
-/// The beginning of `struct bpf_prog_info`, up to the field that is wanted here.
+/// The beginning of `struct bpf_prog_info`, up to the last field that is wanted here.
 #[repr(C)]
+#[derive(Default)]
 struct ProgramInfo {
-    before: [u64; 26],
+    before: [u64; 24],
+    run_time_ns: u64,
+    run_cnt: u64,
     recursion_misses: u64,
 }
 
@@ -125,14 +128,51 @@ struct InfoAttr {
 /// # Errors
 /// Those of `BPF_OBJ_GET_INFO_BY_FD`.
 pub(super) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut info = ProgramInfo { before: [0; 26], recursion_misses: 0 };
+    info(program).map(|info| info.recursion_misses)
+}
+
+/// How long a program ran, ns, and how often, while [`enable_stats`] was in force.
+///
+/// # Errors
+/// Those of `BPF_OBJ_GET_INFO_BY_FD`.
+pub(super) fn run_time(program: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    info(program).map(|info| (info.run_time_ns, info.run_cnt))
+}
+
+fn info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let mut info = ProgramInfo::default();
     let mut attr = InfoAttr {
         fd: fd_number(program),
         info_len: u32::try_from(size_of::<ProgramInfo>()).unwrap_or(0),
         info: std::ptr::from_mut(&mut info) as u64,
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(info.recursion_misses)
+    Ok(info)
+}
+
+const BPF_ENABLE_STATS: libc::c_long = 32;
+
+/// `union bpf_attr` of `BPF_ENABLE_STATS`.
+#[repr(C)]
+struct StatsAttr {
+    /// `BPF_STATS_RUN_TIME` is 0.
+    kind: u32,
+}
+
+/// Has the kernel measure how long programs run, for as long as the descriptor is open.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN, EINVAL before Linux 5.8.
+pub(super) fn enable_stats() -> io::Result<OwnedFd> {
+    let mut attr = StatsAttr { kind: 0 };
+    let size = size_of::<StatsAttr>();
+    // SAFETY: `attr` is a prefix of union bpf_attr with the size given, which the kernel only reads.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw mut attr, size) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us; nothing else has it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +180,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recursion_misses_lies_where_linux_bpf_h_has_it() {
+    fn what_is_wanted_of_a_program_lies_where_linux_bpf_h_has_it() {
+        assert_eq!(std::mem::offset_of!(ProgramInfo, run_time_ns), 192);
+        assert_eq!(std::mem::offset_of!(ProgramInfo, run_cnt), 200);
         assert_eq!(std::mem::offset_of!(ProgramInfo, recursion_misses), 208);
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::account::Account;
 use super::child::Streams;
+use super::costs::Costs;
 use super::keyboard::{self, Typed};
 use super::stage::{Cast, Stage};
 use super::tail::{self, Tail};
@@ -21,6 +22,7 @@ use crate::app::{App, Effect, Look, Msg, Outcome, Own, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind};
+use crate::probe::Meter;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::session::Session;
 use crate::source::Input;
@@ -69,6 +71,10 @@ pub trait Inputs {
     fn now_ns(&self) -> u64 {
         boot_ns()
     }
+    /// What tells the cost of the probe, where there is one.
+    fn meter(&mut self) -> Option<&mut Meter> {
+        None
+    }
     /// The replay that they come from, if they do.
     fn replay(&self) -> Option<&replay::Replay> {
         None
@@ -81,7 +87,13 @@ impl Inputs for Capture {
     }
 
     fn stop(&mut self) {
+        // It holds the programs, which are to leave the kernel.
+        self.meter = None;
         self.origin.stop();
+    }
+
+    fn meter(&mut self) -> Option<&mut Meter> {
+        self.meter.as_mut()
     }
 
     fn asked(&self) -> bool {
@@ -159,7 +171,7 @@ pub fn dashboard(
     };
     let mut capture = match &args.recording.read {
         Some(path) => Capture::replay(path, invoker.as_ref(), args.keep_privileges, Pace::Clock)?,
-        None => Capture::start(Plan { args, typed, streams, invoker })?,
+        None => Capture::start(Plan { args, typed, streams, invoker, measure: true })?,
     };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
@@ -249,6 +261,7 @@ async fn run(
     let mut tick = tokio::time::interval(TICK.min(Duration::from_nanos(app.settings.model.interval_ns)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
+    let mut costs = Costs::new();
     let mut changed = true;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
@@ -280,6 +293,11 @@ async fn run(
                     changed |= update(&mut app, Msg::Users(scripted::strangers(uids))).changed;
                 }
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
+                Effect::Meter(on) => {
+                    if let Some(answer) = costs.ask(inputs.meter(), on) {
+                        changed |= update(&mut app, answer).changed;
+                    }
+                }
             }
         }
         if inputs.asked() || (app.live.ended && options.quit_at_end) {
@@ -332,6 +350,9 @@ async fn run(
             _ = tick.tick() => {
                 super::fault::point("main");
                 update(&mut app, Msg::Own(own()));
+                if let Some(cost) = costs.look(inputs.meter(), boot_ns()) {
+                    changed |= update(&mut app, cost).changed;
+                }
                 update(&mut app, Msg::Tick(inputs.now_ns()))
             }
             () = std::future::ready(()), if busy => update(&mut app, Msg::Tick(inputs.now_ns())),

@@ -7,6 +7,7 @@ pub mod account;
 mod child;
 mod clipboard;
 pub mod config;
+mod costs;
 pub mod dashboard;
 pub(crate) mod fault;
 mod keyboard;
@@ -37,7 +38,7 @@ use crate::{
     cli::{CaptureArgs, RecordingArgs},
     error::{Error, Kind},
     privilege,
-    probe::{self, Probe},
+    probe::{self, Meter, Probe},
     recording::{self, Recorder},
     session::Session,
     source::{
@@ -94,6 +95,8 @@ struct Capture {
     status: Option<u8>,
     /// The file of `--probe-log`.
     log: Option<ProbeLog>,
+    /// What tells the cost of the probe.
+    meter: Option<Meter>,
     /// The source is gone: nothing comes any more.
     closed: bool,
     /// Whether a signal or `--duration` asked for the end.
@@ -107,12 +110,14 @@ struct Plan<'a> {
     typed: &'a [OsString],
     streams: child::Streams,
     invoker: Option<user::Invoker>,
+    /// Whether the kernel is to measure the probe from the beginning, see [`Meter`].
+    measure: bool,
 }
 
 impl Capture {
     /// Attaches the probe and starts the command. To be called while there is one thread.
     fn start(plan: Plan<'_>) -> Result<Self, Error> {
-        let Plan { args, typed, streams, invoker } = plan;
+        let Plan { args, typed, streams, invoker, measure } = plan;
         if let Some(path) = &args.recording.read {
             return Self::replay(path, invoker.as_ref(), args.keep_privileges, replay::Pace::AsFast);
         }
@@ -139,6 +144,11 @@ impl Capture {
             probe.log_into(Box::new(log.clone()))?;
         }
         let session = probe.session().clone();
+        let mut meter = measure.then(|| probe.meter());
+        if let Some(meter) = &mut meter {
+            // That takes privileges, which go with the next line. What it answers is told when it is asked for.
+            let _ = meter.switch(true);
+        }
         let invoker = confine(&probe, invoker, args.keep_privileges)?;
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
@@ -164,6 +174,7 @@ impl Capture {
             command,
             status: None,
             log,
+            meter,
             closed: false,
             asked: false,
         })
@@ -195,6 +206,7 @@ impl Capture {
             command: None,
             status: None,
             log: None,
+            meter: None,
             closed: false,
             asked: false,
         })

@@ -153,7 +153,7 @@ impl Run {
                     Effect::Control(control) => self.replay(|deck, at, out| deck.obey(control, at, out))?,
                     Effect::NameUsers(uids) => self.tell(Msg::Users(strangers(uids))),
                     // There is no shell, no clipboard, nobody to want a file, and no process of here that is meant.
-                    Effect::Suspend | Effect::Copy(_) | Effect::Look(_) | Effect::Save(..) => {}
+                    Effect::Suspend | Effect::Copy(_) | Effect::Look(_) | Effect::Save(..) | Effect::Meter(_) => {}
                 }
             }
             if self.app.is_examining() {

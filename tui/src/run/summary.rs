@@ -28,7 +28,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     let filter = filter(args.display.filter.as_deref())?;
     let invoker = user::invoker();
     let mut output = Output::open(args.output.as_deref(), invoker.as_ref())?;
-    let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker };
+    let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
     let counts = if filter.is_some() { CountsFrom::Stream } else { CountsFrom::Kernel };

@@ -180,6 +180,19 @@ impl ProcessFacts {
     }
 }
 
+/// What the probe's programs used since they are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeCost {
+    /// When it was read, boot clock, ns.
+    pub at_ns: u64,
+    /// Time that they ran, ns.
+    pub ns: u64,
+    /// How often they ran, all together.
+    pub runs: u64,
+    /// How often the one ran that ran most: at every open of the machine, captured or not.
+    pub opens: u64,
+}
+
 /// What a source hands over.
 #[derive(Clone, Debug)]
 pub enum Input {

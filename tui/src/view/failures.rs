@@ -40,10 +40,11 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     put(buf, x + 10, y, 12, &text, style);
     let (text, style) = head("PLACES", FailureSort::Places);
     put_right(buf, x + 21, y, 7, &text, style);
-    put(buf, x + 29, y, 20, "BY", theme.head());
+    put(buf, x + 29, y, by_width(top.head), "BY", theme.head());
     let (text, style) = head("NAME", FailureSort::Name);
-    put(buf, x + 50, y, name_width(top.head), &text, style);
-    put(buf, x + 51 + name_width(top.head), y, 12, "FOUND AT", theme.head());
+    let from = 30 + by_width(top.head);
+    put(buf, x + from, y, name_width(top.head), &text, style);
+    put(buf, x + from + 1 + name_width(top.head), y, 12, "FOUND AT", theme.head());
     for ((row, missing), y) in list.rows.iter().enumerate().skip(list.offset).zip(top.rows.y..top.rows.bottom()) {
         line(app, theme, missing, Rect { y, height: 1, ..top.rows }, buf);
         if row == list.cursor {
@@ -64,12 +65,20 @@ pub fn sort_at(head: Rect, x: u16) -> Option<FailureSort> {
         0..10 => Some(FailureSort::Count),
         10..21 => Some(FailureSort::Error),
         21..29 => Some(FailureSort::Places),
-        at => (50..51 + name_width(head)).contains(&at).then_some(FailureSort::Name),
+        at => {
+            let from = 30 + by_width(head);
+            (from..from + 1 + name_width(head)).contains(&at).then_some(FailureSort::Name)
+        }
     }
 }
 
 fn name_width(area: Rect) -> u16 {
-    (area.width.saturating_sub(52) / 2).clamp(8, 40)
+    (area.width.saturating_sub(32 + by_width(area)) / 2).clamp(8, 40)
+}
+
+/// Width of the column that says who.
+fn by_width(area: Rect) -> u16 {
+    if area.width >= 100 { 20 } else { 12 }
 }
 
 /// Something that is not there is everyday; anything else is worth a look.
@@ -82,10 +91,11 @@ fn line(app: &App, theme: &Theme, missing: &Missing, area: Rect, buf: &mut Buffe
     put_right(buf, x, y, 9, &text::count(missing.count), theme.name());
     put_cut(buf, x + 10, y, 12, &errno_name(missing.errno), style(theme, missing.errno));
     put_right(buf, x + 22, y, 6, &text::short(missing.tried as f64), theme.text());
-    put_cut(buf, x + 29, y, 20, &by(app, &missing.who), theme.dim());
+    put_cut(buf, x + 29, y, by_width(area), &by(app, &missing.who), theme.dim());
     let width = name_width(area);
-    put_cut(buf, x + 50, y, width, &escaped(&missing.name), theme.name());
-    let x = x + 51 + width;
+    let from = 30 + by_width(area);
+    put_cut(buf, x + from, y, width, &escaped(&missing.name), theme.name());
+    let x = x + from + 1 + width;
     let room = area.right().saturating_sub(x);
     match &missing.found {
         Some(path) => put_path(buf, x, y, room, &escaped(path), theme.dim(), theme.good()),

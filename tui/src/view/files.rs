@@ -54,9 +54,15 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     frame::thumb(buf, at.rows, list.offset, list.rows.len(), theme, look.ascii);
 }
 
-/// Width of the column that says who.
-fn who_width(area: Rect) -> u16 {
-    if area.width >= 100 { 30 } else { 16 }
+/// Width of the column of the time, and of the one that says who.
+fn widths(area: Rect) -> (u16, u16) {
+    if area.width >= 100 { (12, 30) } else { (8, 14) }
+}
+
+/// Where the column begins that says who, and where that of the path does.
+fn starts(area: Rect) -> (u16, u16) {
+    let (time, who) = widths(area);
+    (21 + time, 22 + time + who)
 }
 
 fn heads(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -79,10 +85,10 @@ fn heads(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     put_right(buf, area.x + 10, y, 8, &text, style);
     let (text, style) = head("LAST", FileSort::Last);
     put(buf, area.x + 20, y, 12, &text, style);
-    let who = who_width(area);
-    put(buf, area.x + 33, y, who, "BY", theme.head());
+    let (who, path) = starts(area);
+    put(buf, area.x + who, y, 2, "BY", theme.head());
     let (text, style) = head("PATH", FileSort::Path);
-    put(buf, area.x + 34 + who, y, 8, &text, style);
+    put(buf, area.x + path, y, 8, &text, style);
 }
 
 fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) {
@@ -98,10 +104,10 @@ fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) 
     };
     put_right(buf, area.x + 10, y, 8, &text::count(file.failed), style);
     let time = text::time(&app.session, &app.settings.time_zone, file.last_ns);
-    put(buf, area.x + 20, y, 12, &time, theme.dim());
-    let who = who_width(area);
-    put_cut(buf, area.x + 33, y, who, &by(app, &file.who), theme.text());
-    let x = area.x + 34 + who;
+    let ((time_width, who_width), (who, path)) = (widths(area), starts(area));
+    put(buf, area.x + 20, y, time_width, &time, theme.dim());
+    put_cut(buf, area.x + who, y, who_width, &by(app, &file.who), theme.text());
+    let x = area.x + path;
     let style = if all { theme.bad() } else { theme.text() };
     let room = area.right().saturating_sub(x);
     match file.node {
@@ -138,7 +144,7 @@ fn branch(app: &App, theme: &Theme, file: &FileRow, node: Node, area: Rect, styl
 /// Whether a click at `x` is on the lines and the mark before the name of a directory.
 #[must_use]
 pub fn on_mark(head: Rect, node: Node, x: u16) -> bool {
-    let from = head.x + 34 + who_width(head);
+    let from = head.x + starts(head).1;
     let lines = frame::branches(node.depth, node.lines, usize::from(head.right().saturating_sub(from) / 2), false);
     let wide = u16::try_from(text::width(&lines) + 2).unwrap_or(u16::MAX);
     node.dir && (from..from.saturating_add(wide)).contains(&x)
@@ -151,8 +157,8 @@ pub fn sort_at(head: Rect, x: u16) -> Option<FileSort> {
     match at {
         0..10 => Some(FileSort::Opens),
         10..19 => Some(FileSort::Failed),
-        19..33 => Some(FileSort::Last),
-        _ => (at >= 34 + who_width(head)).then_some(FileSort::Path),
+        at if at < starts(head).0 => Some(FileSort::Last),
+        at => (at >= starts(head).1).then_some(FileSort::Path),
     }
 }
 

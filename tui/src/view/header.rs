@@ -32,7 +32,7 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
     for (text, style) in chosen {
         x = put(buf, x, area.y, area.right().saturating_sub(x), text, *style);
     }
-    let filters = filters(app, theme);
+    let filters = filters(app, theme, usize::from(area.width));
     if fits_here(app, area, theme) {
         right(buf, area, &filters);
     }
@@ -50,7 +50,7 @@ pub(super) fn fits_here(app: &App, area: Rect, theme: &Theme) -> bool {
     let groups = [vec![(" opentop".to_owned(), theme.accent())], from(app, theme, true), state(app, theme)];
     let line = line(&groups, app, theme, (12, " │ "));
     let columns = |line: &[Piece]| line.iter().map(|(text, _)| width(text)).sum::<usize>();
-    columns(&line) + columns(&filters(app, theme)) + 3 <= usize::from(area.width)
+    columns(&line) + columns(&filters(app, theme, usize::from(area.width))) + 3 <= usize::from(area.width)
 }
 
 /// Writes pieces against the right end of a line.
@@ -62,16 +62,27 @@ pub(super) fn right(buf: &mut Buffer, area: Rect, pieces: &[Piece]) {
     }
 }
 
-/// What is captured and what of it is shown.
-pub(super) fn filters(app: &App, theme: &Theme) -> Vec<Piece> {
-    let mut pieces = vec![
-        ("capture ".to_owned(), theme.dim()),
-        (text::cut_end(&escaped(app.session.capture.as_bytes()), 40), theme.text()),
-    ];
-    if let Some(filter) = app.filter() {
-        pieces.push((" · filter ".to_owned(), theme.dim()));
-        pieces.push((text::cut_end(&escaped(filter.text().as_bytes()), 60), theme.warn().add_modifier(Modifier::BOLD)));
+/// What is captured and what of it is shown, in at most so many columns: where there is not enough room the capture
+/// gives way, which is known from the command line, then the filter is cut.
+pub(super) fn filters(app: &App, theme: &Theme, room: usize) -> Vec<Piece> {
+    let capture = text::cut_end(&escaped(app.session.capture.as_bytes()), 40);
+    let captured = [("capture ".to_owned(), theme.dim()), (capture, theme.text())];
+    let columns = |pieces: &[Piece]| pieces.iter().map(|(text, _)| width(text)).sum::<usize>();
+    let Some(filter) = app.filter() else {
+        return if columns(&captured) < room { end(captured.into(), theme) } else { Vec::new() };
+    };
+    let filter = escaped(filter.text().as_bytes());
+    let bold = theme.warn().add_modifier(Modifier::BOLD);
+    let narrow = [("filter ".to_owned(), theme.dim()), (text::cut_end(&filter, 60), bold)];
+    if columns(&captured) + 3 + columns(&narrow) < room {
+        let between = [(" · ".to_owned(), theme.dim())];
+        return end(captured.into_iter().chain(between).chain(narrow).collect(), theme);
     }
+    let filter = text::cut_end(&filter, room.saturating_sub(8).min(60));
+    end(vec![("filter ".to_owned(), theme.dim()), (filter, bold)], theme)
+}
+
+fn end(mut pieces: Vec<Piece>, theme: &Theme) -> Vec<Piece> {
     pieces.push((" ".to_owned(), theme.text()));
     pieces
 }

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::text::{self, thousands};
+use super::texts::{self, Column, halves, inside};
 use super::theme::Theme;
 use super::{frame, lines};
 use crate::app::App;
@@ -17,24 +18,20 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     let lost = app.live.lost();
     let verdict = if lost == 0 { (" nothing is lost ", theme.good()) } else { (" opens are being lost ", theme.bad()) };
     frame::titles(buf, at.outer, &[(" Health ", theme.accent())], &[verdict]);
-    let inner = Rect {
-        x: at.outer.x + 2,
-        y: at.outer.y + 1,
-        width: at.outer.width.saturating_sub(4),
-        height: at.outer.height.saturating_sub(2),
-    };
-    let scroll = usize::from(app.scroll);
+    texts::draw(app, theme, &columns(app, theme, at.outer), at.outer, buf);
+}
+
+/// Its text.
+pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'a>> {
+    let inner = inside(outer);
     if inner.width >= 110 {
-        let half = Rect { width: inner.width / 2 - 1, ..inner };
-        lines::put(buf, half, &losses(app, theme), scroll);
-        let other = Rect { x: inner.x + half.width + 3, width: inner.width.saturating_sub(half.width + 3), ..inner };
-        lines::put(buf, other, &state(app, theme, usize::from(other.width)), scroll);
-    } else {
-        let mut all = losses(app, theme);
-        all.push(Line::default());
-        all.extend(state(app, theme, usize::from(inner.width)));
-        lines::put(buf, inner, &all, scroll);
+        let (left, right) = halves(inner);
+        return vec![(left, losses(app, theme)), (right, state(app, theme, usize::from(right.width)))];
     }
+    let mut all = losses(app, theme);
+    all.push(Line::default());
+    all.extend(state(app, theme, usize::from(inner.width)));
+    vec![(inner, all)]
 }
 
 fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
@@ -155,5 +152,30 @@ fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
     let per = app.own.cpu_ns.checked_div(model.opens()).unwrap_or(0);
     out.push(lines::pair(theme, "per open", format!("{} of user space's time", text::duration(per)), theme.text()));
     out.push(lines::pair(theme, "memory", format!("{}B at most", text::short(app.own.memory as f64)), theme.text()));
+    for (row, words) in lines::wrap(&probe_cost(app), columns.saturating_sub(13)).into_iter().enumerate() {
+        out.push(lines::pair(theme, if row == 0 { "probe" } else { "" }, words, theme.text()));
+    }
     out
+}
+
+/// What the probe costs, in words.
+fn probe_cost(app: &App) -> String {
+    if !app.settings.live {
+        return "its cost is not in a recording".to_owned();
+    }
+    let unknown = app.cost_unknown.as_ref().map(|why| escaped(why.as_bytes()));
+    let measured = app.cost.map(|(first, last)| {
+        let (ns, opens) = (last.ns.saturating_sub(first.ns), last.opens.saturating_sub(first.opens));
+        (ns, opens, last.at_ns.saturating_sub(first.at_ns))
+    });
+    let Some((ns, opens, passed)) = measured.filter(|(_, opens, passed)| *opens > 0 && *passed > 0) else {
+        return unknown.unwrap_or_else(|| "being measured; no open yet".to_owned());
+    };
+    let cost = format!(
+        "{} at each open of this machine, {}% of a core, measured for {}",
+        text::duration(ns / opens),
+        text::percent(ns as f64 / passed as f64),
+        text::duration(passed)
+    );
+    unknown.map_or(cost.clone(), |why| format!("{cost} at the start; {why}"))
 }

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use super::texts::{self, Column, halves, inside};
 use super::theme::Theme;
 use super::{frame, lines};
 use crate::app::App;
@@ -20,15 +21,16 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         &[(" Latency ", theme.accent())],
         &[(" counted in the kernel: exact, whatever was lost ", theme.dim())],
     );
-    let inner = Rect {
-        x: at.outer.x + 2,
-        y: at.outer.y + 1,
-        width: at.outer.width.saturating_sub(4),
-        height: at.outer.height.saturating_sub(2),
-    };
+    texts::draw(app, theme, &columns(app, theme, at.outer), at.outer, buf);
+}
+
+/// Its text.
+pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'a>> {
+    let ascii = app.settings.look.ascii;
+    let inner = inside(outer);
     let model = app.model();
     let totals = &model.totals;
-    let half = Rect { width: inner.width / 2 - 1, ..inner };
+    let (half, other) = halves(inner);
     let wide = inner.width >= 120;
     let columns = usize::from(if wide { half.width } else { inner.width });
     let mut left = vec![
@@ -58,12 +60,9 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         right.extend(lines::histogram(theme, &buckets, columns, ascii));
     }
     if wide {
-        lines::put(buf, half, &left, usize::from(app.scroll));
-        let other = Rect { x: inner.x + half.width + 3, width: inner.width.saturating_sub(half.width + 3), ..inner };
-        lines::put(buf, other, &right, usize::from(app.scroll));
-    } else {
-        left.push(Line::default());
-        left.extend(right);
-        lines::put(buf, inner, &left, usize::from(app.scroll));
+        return vec![(half, left), (other, right)];
     }
+    left.push(Line::default());
+    left.extend(right);
+    vec![(inner, left)]
 }

@@ -13,6 +13,7 @@ pub mod help;
 mod latency;
 mod lines;
 pub mod menu;
+mod open;
 mod opens;
 mod page;
 pub mod processes;
@@ -20,6 +21,7 @@ mod prompt;
 pub(crate) mod scrub;
 pub(crate) mod tabs;
 pub mod text;
+pub(crate) mod texts;
 pub mod theme;
 
 use ratatui::buffer::Buffer;
@@ -42,7 +44,7 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     header::draw(app, &theme, at.header, buf);
     tabs::draw(app, &theme, at.tabs, buf);
     match (&app.page, app.tab) {
-        (Some(Page::Event(record)), _) => page::event(app, record, &theme, at.body, buf),
+        (Some(Page::Event(record)), _) => open::draw(app, record, &theme, at.body, buf),
         (Some(Page::Process(inner)), _) => {
             frame::panes(buf, &at, theme.faint(), look.ascii);
             page::process(app, inner, &theme, at.processes.outer, buf);

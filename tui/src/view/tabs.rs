@@ -38,6 +38,8 @@ pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
         put(buf, x, at.y, area.right().saturating_sub(x), tab.name(), name);
     }
     if !header::fits_here(app, area, theme) {
-        header::right(buf, area, &header::filters(app, theme));
+        let end = places(area).last().map_or(area.x, |(_, at)| at.right() + 1);
+        let room = area.right().saturating_sub(end);
+        header::right(buf, area, &header::filters(app, theme, usize::from(room)));
     }
 }
