@@ -41,6 +41,11 @@ pub(super) fn start() -> std::io::Result<Receiver<Typed>> {
     Ok(from)
 }
 
+/// Whether the terminal is ours to read: tcgetpgrp(3).
+fn in_foreground(fd: BorrowedFd<'_>) -> bool {
+    nix::unistd::tcgetpgrp(fd).is_ok_and(|group| group == nix::unistd::getpgrp())
+}
+
 /// The session ends: keys are not taken any more, and Ctrl-C is no wish but an order.
 pub(super) fn ending() {
     ENDING.store(true, Ordering::SeqCst);
@@ -55,15 +60,25 @@ fn is_ctrl_c(event: &Event) -> bool {
 fn read(fd: BorrowedFd<'_>, to: &Sender<Typed>) {
     // So often without a key although the terminal had something to read.
     let mut empty = 0;
+    // Looks in a row at which the terminal was somebody else's.
+    let mut taken_away = 0;
     loop {
         let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
         // Now and then it is looked whether anybody still listens.
-        let ready = poll(&mut watched, PollTimeout::from(1000u16));
+        let ready = poll(&mut watched, PollTimeout::from(500u16));
         if to.is_closed() {
             return;
         }
         match ready {
-            Err(nix::errno::Errno::EINTR) | Ok(0) => continue,
+            Err(nix::errno::Errno::EINTR) => continue,
+            Ok(0) => {
+                // A shell that has lost sight of us (its child, sudo, was killed) takes the terminal back without a word.
+                taken_away = if in_foreground(fd) { 0 } else { taken_away + 1 };
+                if taken_away > 1 {
+                    break;
+                }
+                continue;
+            }
             Err(_) => break,
             Ok(_) => {}
         }

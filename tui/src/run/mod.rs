@@ -284,11 +284,23 @@ impl Capture {
         }
     }
 
+    /// Ends it for a reader that has gone: the recording is closed, nothing is said but what went wrong with it.
+    fn leave(mut self) -> ExitCode {
+        if let Some(Err(error)) = self.recorder.take().map(Recorder::finish) {
+            say(&error.message);
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+
     /// Says the account as the last line of stderr, and gives the exit code: the command's, where there was one.
     fn finish(self, account: &Account) -> ExitCode {
         let mut status = self.status.unwrap_or(0);
         // Before anything is said: nobody may be listening, and the recording is to be whole.
         let recorded = self.recorder.map(Recorder::finish);
+        if signals::output_is_given_up() {
+            say("nobody read the output: the last of it was dropped");
+        }
         if let Some(complaint) = self.log.as_ref().and_then(ProbeLog::complaint) {
             say(&complaint);
         }

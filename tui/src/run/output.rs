@@ -55,14 +55,11 @@ impl Output {
 
     /// Writes all of `bytes`.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
-        while !bytes.is_empty() {
+        // Once the end is asked for and nobody reads, the rest ends in order without its lines.
+        while !bytes.is_empty() && !signals::output_is_given_up() {
             match self.file.write(bytes) {
                 Ok(0) => return Err(cannot_write(&self.name, &ErrorKind::WriteZero.into(), None)),
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                // The end was asked for, and nobody reads.
-                Err(e) if e.kind() == ErrorKind::Interrupted && signals::output_is_given_up() => {
-                    return Ok(Reader::Gone);
-                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(Reader::Gone),
                 // Whoever shares the descriptor may have made it non-blocking (a terminal under node, say).

@@ -29,10 +29,10 @@ use crate::error::Error;
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// How long an orderly end may take after a signal before whatever output hangs is given up.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How long the rest of it may take then (closing the recording), before the end becomes a quick one.
-const LAST_PATIENCE: Duration = Duration::from_millis(800);
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Interrupts a write that hangs. Nobody sends it otherwise, and to whom it comes without a handler it does nothing.
 const NUDGE: Signal = Signal::SIGURG;

@@ -42,7 +42,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     table.summary.render(&mut text, args.format, &capture.session);
     match output.write(&text)? {
         Reader::Present => Ok(capture.finish(&table.account)),
-        Reader::Gone => Ok(ExitCode::SUCCESS),
+        Reader::Gone => Ok(capture.leave()),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     account::Account,
     child::Streams,
     output::{Output, Reader},
-    user,
+    signals, user,
 };
 use crate::{
     cli::TraceArgs,
@@ -44,7 +44,7 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
     match handle.block_on(lines.run(&mut capture))? {
         Reader::Present => Ok(capture.finish(&lines.account)),
         // Whoever read has seen enough: no complaint, and no account to somebody who has gone.
-        Reader::Gone => Ok(ExitCode::SUCCESS),
+        Reader::Gone => Ok(capture.leave()),
     }
 }
 
@@ -84,6 +84,8 @@ impl Lines {
                 }
             };
             match input {
+                // Nobody reads: what is still to come is for the recording alone, and counts as lost.
+                Input::Batch(_) if signals::output_is_given_up() => {}
                 Input::Batch(batch) => self.batch(&batch),
                 Input::Counters(counters) => self.account.totals = counters.totals,
                 Input::Facts(_) | Input::Stacks(_) | Input::Restart => {}

@@ -4,18 +4,25 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd, FromRawFd as _, IntoRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
     },
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread::JoinHandle,
     time::Instant,
 };
 
 use nix::{
-    pty::{Winsize, openpty},
+    fcntl::{OFlag, open},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt},
     sys::{
         signal::{Signal, kill},
+        stat::Mode,
         termios::{Termios, tcgetattr},
     },
     unistd::Pid,
@@ -31,6 +38,39 @@ pub struct Pty {
     terminal: OwnedFd,
     before: Termios,
     shared: Arc<(Mutex<Seen>, Condvar)>,
+    reading: Arc<AtomicU8>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// What the other side of the terminal does: reads, waits, is gone.
+const READS: u8 = 0;
+const WAITS: u8 = 1;
+const GONE: u8 = 2;
+
+/// Both ends of a pseudo-terminal. No program that another test starts meanwhile inherits them, or it would keep the
+/// terminal open.
+struct Pair {
+    master: OwnedFd,
+    slave: OwnedFd,
+}
+
+impl Pair {
+    fn open() -> Self {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = open(ptsname_r(&master).unwrap().as_str(), flags, Mode::empty()).unwrap();
+        // SAFETY: the descriptor is taken over from what owned it.
+        let master = unsafe { OwnedFd::from_raw_fd(master.into_raw_fd()) };
+        Self { master, slave }
+    }
+}
+
+fn set_size(terminal: &impl AsRawFd, cols: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads a winsize.
+    assert_eq!(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
 }
 
 /// What came out of it.
@@ -45,8 +85,8 @@ struct Seen {
 impl Pty {
     /// Starts `command` in a terminal of `cols` × `rows`, as its controlling terminal.
     pub fn start(command: &mut Command, cols: u16, rows: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(Some(&size), None).unwrap();
+        let pty = Pair::open();
+        set_size(&pty.master, cols, rows);
         let before = tcgetattr(&pty.slave).unwrap();
         let stream = || Stdio::from(pty.slave.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
@@ -70,8 +110,27 @@ impl Pty {
             Condvar::new(),
         ));
         let (out, to) = (File::from(pty.master.try_clone().unwrap()), Arc::clone(&shared));
-        std::thread::spawn(move || read(out, &to));
-        Self { child, keys: File::from(pty.master), terminal: pty.slave, before, shared }
+        let reading = Arc::<AtomicU8>::default();
+        let state = Arc::clone(&reading);
+        let reader = Some(std::thread::spawn(move || read(out, &to, &state)));
+        Self { child, keys: File::from(pty.master), terminal: pty.slave, before, shared, reading, reader }
+    }
+
+    /// Stops reading what the program writes, until [`Pty::read_on`].
+    pub fn stop_reading(&self) {
+        self.reading.store(WAITS, Ordering::SeqCst);
+    }
+
+    /// Reads again.
+    pub fn read_on(&self) {
+        self.reading.store(READS, Ordering::SeqCst);
+    }
+
+    /// Closes the terminal, as a window that is closed and a connection that breaks do.
+    pub fn hang_up(&mut self) {
+        self.reading.store(GONE, Ordering::SeqCst);
+        self.reader.take().unwrap().join().unwrap();
+        self.keys = File::open("/dev/null").unwrap();
     }
 
     /// Types `keys`.
@@ -86,10 +145,8 @@ impl Pty {
 
     /// Changes the size of the terminal.
     pub fn resize(&self, cols: u16, rows: u16) {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         self.shared.0.lock().unwrap().emulator.resize(cols.into(), rows.into());
-        // SAFETY: TIOCSWINSZ reads a winsize.
-        assert_eq!(unsafe { libc::ioctl(self.keys.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+        set_size(&self.keys, cols, rows);
     }
 
     /// The screen as a person sees it, a line a row.
@@ -140,6 +197,11 @@ impl Pty {
             (raw.c_iflag, raw.c_oflag, raw.c_cflag, raw.c_lflag, raw.c_cc, raw.c_ispeed, raw.c_ospeed)
         };
         assert_eq!(flags(&self.before), flags(&after), "the terminal's modes");
+        self.assert_screen_left();
+    }
+
+    /// Asserts that every mode of the screen that was switched on is switched off again.
+    pub fn assert_screen_left(&self) {
         // The last bytes may still be on their way through the pseudo-terminal.
         super::wait_until("every mode of the screen is switched off again", || {
             let bytes = self.bytes();
@@ -188,9 +250,20 @@ fn text(emulator: &avt::Terminal) -> String {
     lines.map(|line| line.text().trim_end().to_owned() + "\n").collect()
 }
 
-fn read(mut out: File, to: &(Mutex<Seen>, Condvar)) {
+fn read(mut out: File, to: &(Mutex<Seen>, Condvar), state: &AtomicU8) {
     let mut buffer = [0; 65_536];
-    while let Ok(count @ 1..) = out.read(&mut buffer) {
+    loop {
+        let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
+        match state.load(Ordering::SeqCst) {
+            GONE => return,
+            WAITS => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                continue;
+            }
+            _ if poll(&mut ready, PollTimeout::from(20u16)) == Ok(0) => continue,
+            _ => {}
+        }
+        let Ok(count @ 1..) = out.read(&mut buffer) else { return };
         let mut seen = to.0.lock().unwrap();
         seen.bytes.extend_from_slice(&buffer[..count]);
         let mut whole = std::mem::take(&mut seen.partial);
