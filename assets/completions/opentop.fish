@@ -71,9 +71,10 @@ complete -c opentop -n "__fish_opentop_needs_command" -a "doctor" -d 'What this 
 complete -c opentop -n "__fish_opentop_needs_command" -a "config" -d 'Write the configuration with every default and where it belongs to stdout'
 complete -c opentop -n "__fish_opentop_needs_command" -a "completions" -d 'Write completions for a shell to stdout'
 complete -c opentop -n "__fish_opentop_needs_command" -a "man" -d 'Write a manual page to stdout, for `man -l`'
-complete -c opentop -n "__fish_opentop_using_subcommand trace" -l format -d 'The lines\' format' -r -f -a "text\t'Aligned columns for people'
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -l format -d 'Lines for people or programs, or a Parquet file' -r -f -a "text\t'Aligned columns for people'
 json\t'One JSON object per line'
-csv\t'RFC 4180 with a header row'"
+csv\t'RFC 4180 with a header row'
+parquet\t'Apache Parquet, to be queried: whole once opentop has ended'"
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s o -l output -d 'Write to this file instead of stdout; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s f -l filter -d 'Show only opens that match, as in \'comm:nginx err:ENOENT\' or \'path:/etc/** !pid:1\'; the rest is counted' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s p -l pid -d 'Capture only these processes and their descendants; repeat it or separate them with commas' -r

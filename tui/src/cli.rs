@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::{
-    headless::{Format, summary::SortKey},
+    headless::{Format, TraceFormat, summary::SortKey},
     recording::Rotate,
     session::AttachKind,
 };
@@ -37,6 +37,8 @@ Examples:
   sudo opentop trace -x -- nginx -t             why can't nginx find its config
   sudo opentop trace --duration 10s --format csv -o opens.csv
   sudo opentop trace --format json -u www-data | jq -r .path
+  opentop trace -r session.otop --format parquet -o opens.parquet
+                                                a recording, for DuckDB and its like
 
 The last line of stderr is the account: opens = shown + filtered + lost.";
 
@@ -289,9 +291,9 @@ pub struct RecordingArgs {
 /// `opentop trace` as typed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TraceArgs {
-    /// The lines' format
+    /// Lines for people or programs, or a Parquet file
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
-    pub format: Format,
+    pub format: TraceFormat,
 
     /// Write to this file instead of stdout; under sudo it belongs to the user who called sudo
     #[arg(short, long, value_name = "FILE", help_heading = "Output", value_hint = ValueHint::FilePath)]

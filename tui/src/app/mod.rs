@@ -30,6 +30,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::filter::Filter;
 use crate::model::Model;
+use crate::model::who::Who;
 use crate::session::Session;
 use crate::source::replay::{Control, Position};
 use crate::source::{Input, ProbeCost};
@@ -183,6 +184,8 @@ pub struct App {
     pub users: FxHashMap<u32, String>,
     /// Names of the processes that lists speak of by pid, escaped.
     pub comms: FxHashMap<u32, String>,
+    /// Who the processes are, as far as it became known; never frozen.
+    pub who: Who,
     /// Columns and rows.
     pub size: (u16, u16),
     /// The view.
@@ -252,6 +255,7 @@ impl App {
             frozen: None,
             users: FxHashMap::default(),
             comms: FxHashMap::default(),
+            who: Who::default(),
             size: (0, 0),
             tab: Tab::Live,
             pane: Pane::Processes,

@@ -9,7 +9,10 @@ use super::act::set_filter;
 use super::focus::{Focus, Row, focus, row};
 use super::{App, Effect, Pane};
 use crate::filter::Filter;
+use crate::model::Model;
 use crate::model::detail::Detail;
+use crate::model::processes::Process;
+use crate::model::who::Who;
 use crate::source::ProcessFacts;
 
 /// Between two looks at /proc while the page of a process is open, ns.
@@ -17,6 +20,9 @@ const LOOK: u64 = 2_000_000_000;
 
 /// Samples of the rate that a page keeps while it is open.
 const RATES: usize = 600;
+
+/// Most parents that are shown.
+const DEPTH: usize = 32;
 
 /// A page.
 #[derive(Clone, Debug)]
@@ -102,23 +108,7 @@ fn process_page(app: &mut App, key: ProcessKey, effects: &mut Vec<Effect>) {
     let rates = process.spark.at(model.processes.round()).iter().map(|v| f64::from(*v)).collect();
     let samples = model.samples();
     let before = app.filter().cloned();
-    let mut family: Vec<ProcessFacts> = process.facts.as_deref().cloned().into_iter().collect();
-    let mut ppid = process.ppid;
-    // The depth of the tree is not ours: a loop of reused pids must not hold us.
-    while let Some(parent) = model.processes.by_pid(ppid).filter(|_| ppid > 0 && family.len() < 32) {
-        family.push(parent.facts.as_deref().cloned().unwrap_or_else(|| ProcessFacts {
-            tgid: parent.key.tgid,
-            start_ns: parent.key.start_ns,
-            ppid: parent.ppid,
-            uid: parent.uid,
-            exe: parent.name().to_vec(),
-            ..ProcessFacts::default()
-        }));
-        if parent.ppid == ppid {
-            break;
-        }
-        ppid = parent.ppid;
-    }
+    let family = family(model, &app.who, process);
     let detail = Detail::of(model, &key);
     let looked = Looked { family, ..Looked::default() };
     let asked_ns = app.live.now_ns;
@@ -131,6 +121,37 @@ fn process_page(app: &mut App, key: ProcessKey, effects: &mut Vec<Effect>) {
     if app.settings.live {
         effects.push(Effect::Look(key));
     }
+}
+
+/// The process itself, its parent, and so on up, as far as they are known.
+fn family(model: &Model, who: &Who, process: &Process) -> Vec<ProcessFacts> {
+    let seen = |process: &Process| {
+        who.of(&process.key).cloned().unwrap_or_else(|| ProcessFacts {
+            tgid: process.key.tgid,
+            start_ns: process.key.start_ns,
+            ppid: process.ppid,
+            uid: process.uid,
+            exe: process.name().to_vec(),
+            ..ProcessFacts::default()
+        })
+    };
+    let mut family: Vec<ProcessFacts> = who.of(&process.key).cloned().into_iter().collect();
+    let mut ppid = match process.ppid {
+        0 => family.first().map_or(0, |own| own.ppid),
+        ppid => ppid,
+    };
+    // The depth of the tree is not ours: a loop of reused pids must not hold us.
+    while ppid > 0 && family.len() < DEPTH {
+        let parent = model.processes.by_pid(ppid).map(seen).or_else(|| who.parent(ppid).cloned());
+        let Some(parent) = parent else { break };
+        let above = parent.ppid;
+        family.push(parent);
+        if above == ppid {
+            break;
+        }
+        ppid = above;
+    }
+    family
 }
 
 /// Closes the page; what the filter was before it is again.
@@ -151,6 +172,11 @@ pub(super) fn refresh(app: &mut App) {
     page.samples = model.samples();
     page.detail = Detail::of(model, &page.key);
     if let Some(process) = model.processes.by_key(&page.key) {
+        // What /proc said goes up to init; this may have come later, and of a process that is gone by now.
+        let known = family(model, &app.who, process);
+        if known.len() > page.looked.family.len() {
+            page.looked.family = known;
+        }
         let newest = process.spark.at(model.processes.round()).last().copied().unwrap_or(0.0);
         page.rates.push_back(f64::from(newest));
         if page.rates.len() > RATES {

@@ -124,7 +124,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
                 if !fact.user.is_empty() {
                     app.users.insert(fact.uid, crate::escape::escaped(&fact.user));
                 }
-                app.live.processes.facts(fact);
+                app.who.facts(fact);
             }
         }
         Input::Stacks(_) => {}

@@ -6,6 +6,8 @@
 
 pub mod csv;
 pub mod json;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod summary;
 pub mod text;
 pub mod time;
@@ -26,28 +28,64 @@ pub enum Format {
     Csv,
 }
 
+/// How `opentop trace` writes opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum TraceFormat {
+    /// Aligned columns for people
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+    /// RFC 4180 with a header row
+    Csv,
+    /// Apache Parquet, to be queried: whole once opentop has ended
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+impl TraceFormat {
+    /// Whether it is nothing for a terminal.
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        !matches!(self, Self::Text | Self::Json | Self::Csv)
+    }
+}
+
+impl From<Format> for TraceFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
 /// Writes opens in one format.
-#[derive(Clone, Debug)]
 pub struct Writer {
     inner: Inner,
 }
 
-#[derive(Clone, Debug)]
 enum Inner {
     Text(text::Text),
     Json(json::Json),
     Csv(csv::Csv),
+    /// Or why it could not be begun: told by [`Writer::finish`].
+    #[cfg(feature = "parquet")]
+    Parquet(parquet::Begun),
 }
 
 impl Writer {
     /// A writer for the opens of `session`, whose clock it needs. Text shows the local time of this machine.
     #[must_use]
-    pub fn new(format: Format, session: &Session) -> Self {
+    pub fn new(format: impl Into<TraceFormat>, session: &Session) -> Self {
         Self {
-            inner: match format {
-                Format::Text => Inner::Text(text::Text::new(session, jiff::tz::TimeZone::system())),
-                Format::Json => Inner::Json(json::Json::new(session)),
-                Format::Csv => Inner::Csv(csv::Csv::new(session)),
+            inner: match format.into() {
+                TraceFormat::Text => Inner::Text(text::Text::new(session, jiff::tz::TimeZone::system())),
+                TraceFormat::Json => Inner::Json(json::Json::new(session)),
+                TraceFormat::Csv => Inner::Csv(csv::Csv::new(session)),
+                #[cfg(feature = "parquet")]
+                TraceFormat::Parquet => Inner::Parquet(parquet::Parquet::new(session).map(Box::new)),
             },
         }
     }
@@ -58,6 +96,9 @@ impl Writer {
             Inner::Text(_) => text::header(out),
             Inner::Json(_) => {}
             Inner::Csv(_) => csv::header(out),
+            // Its head comes with its first rows.
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(_) => {}
         }
     }
 
@@ -67,6 +108,29 @@ impl Writer {
             Inner::Text(text) => text.event(out, event),
             Inner::Json(json) => json.event(out, event),
             Inner::Csv(csv) => csv.event(out, event),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(parquet) => {
+                if let Ok(parquet) = parquet {
+                    parquet.event(out, event);
+                }
+            }
+        }
+    }
+
+    /// Appends what stands behind the last open: nothing for lines.
+    ///
+    /// # Errors
+    /// When a format can't be begun or ended, in words. Never in practice.
+    pub fn finish(
+        &mut self,
+        #[allow(unused_variables, reason = "lines have no end")] out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match &mut self.inner {
+            Inner::Text(_) | Inner::Json(_) | Inner::Csv(_) => Ok(()),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(Ok(parquet)) => parquet.finish(out).map_err(|e| e.to_string()),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(Err(error)) => Err(error.to_string()),
         }
     }
 }

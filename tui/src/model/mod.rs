@@ -17,6 +17,7 @@ pub mod processes;
 pub mod rate;
 mod slab;
 pub mod tree;
+pub mod who;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

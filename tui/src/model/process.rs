@@ -5,7 +5,6 @@ use probe_common::{COMM_LEN, ProcessKey};
 use super::histogram::Histogram;
 use super::processes::Retired;
 use super::rate::{Rate, Spark};
-use crate::source::ProcessFacts;
 
 /// A rate may change by this share before its row changes its place.
 const STEADY: f64 = 0.2;
@@ -46,8 +45,6 @@ pub struct Process {
     pub lost: u64,
     /// Failures seen, by errno: as records came, not the kernel's count.
     pub errnos: Vec<(i32, u64)>,
-    /// What is known of it from /proc, once it is.
-    pub facts: Option<Box<ProcessFacts>>,
     /// What its retired children and theirs add up to.
     pub gone: Option<Box<Retired>>,
     pub(super) opens: u64,
@@ -81,7 +78,6 @@ impl Process {
             latency_ns: 0,
             lost: 0,
             errnos: Vec::new(),
-            facts: None,
             gone: None,
             opens: 0,
             failed: 0,

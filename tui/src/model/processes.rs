@@ -12,7 +12,6 @@ use super::process::NONE;
 pub use super::process::Process;
 use super::slab::Slab;
 use crate::event::Event;
-use crate::source::ProcessFacts;
 
 /// Most processes kept. Beyond it the exited retire early, then the quietest.
 pub const MAX_PROCESSES: usize = 131_072;
@@ -220,17 +219,6 @@ impl Processes {
         if !process.active {
             process.active = true;
             self.active.push(index);
-        }
-    }
-
-    /// Takes in what became known of a process; of one that is not in the table, nothing is kept.
-    pub fn facts(&mut self, facts: &ProcessFacts) {
-        let Some(index) = self.index.get(&facts.key()).copied() else { return };
-        if let Some(process) = self.get_mut(index) {
-            if process.ppid == 0 {
-                process.ppid = facts.ppid;
-            }
-            process.facts = Some(Box::new(facts.clone()));
         }
     }
 

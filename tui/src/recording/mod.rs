@@ -9,11 +9,13 @@
 pub mod cast;
 pub mod file;
 pub mod format;
+mod index;
 pub mod keys;
 pub mod payload;
 pub mod reader;
 mod rebase;
 pub mod recorder;
+mod window;
 mod worker;
 pub mod writer;
 

@@ -5,18 +5,16 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek as _};
 use std::path::Path;
 
 use super::format::{
     Cursor, FrameHeader, HEADER_LEN, MAGIC, Order, PRELUDE_LEN, Prelude, PreludeError, codec, kind, swap_record,
 };
 use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
+use super::window::{Input, Window};
 use crate::error::{Error, in_words};
 use crate::source::{Batch, ProcessFacts, Stacks};
-
-/// Bytes asked from the input at a time.
-const READ_BYTES: usize = 64 * 1024;
 
 /// What a recording consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,30 +52,17 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What a file and bytes in memory have in common.
-trait ReadSeek: Read + Seek + Send {}
-impl<T: Read + Seek + Send> ReadSeek for T {}
-
-enum Input {
-    Seekable(Box<dyn ReadSeek>),
-    Stream(Box<dyn Read + Send>),
-}
-
 /// Reads one recording.
 pub struct Reader {
-    input: Input,
-    name: String,
-    prelude: Prelude,
+    pub(super) window: Window,
+    pub(super) name: String,
+    pub(super) prelude: Prelude,
     session: SessionFrame,
-    /// Bytes read and not yet taken; the first one is at `offset` of the file.
-    window: Vec<u8>,
-    /// Bytes at the window's beginning that are taken already.
-    taken: usize,
-    offset: u64,
-    eof: bool,
+    /// Bytes of the whole file, where that can be known.
+    len: Option<u64>,
     done: bool,
     /// Where the frame after the session begins.
-    first_frame: u64,
+    pub(super) first_frame: u64,
     /// Records that came before, by the frames' own numbers.
     ordinal: u64,
     missing: u64,
@@ -151,14 +136,11 @@ impl Reader {
         let refused = |why: String| Error::failed(format!("cannot read the recording {name}: {why}"));
         let decompressor = zstd::bulk::Decompressor::new().map_err(|error| refused(in_words(&error)))?;
         let mut reader = Self {
-            input,
+            window: Window::new(input),
             name: name.to_owned(),
             prelude: Prelude::new([0; 8]),
             session: SessionFrame::decode(&[]).unwrap_or_else(no_session),
-            window: Vec::new(),
-            taken: 0,
-            offset: 0,
-            eof: false,
+            len: None,
             done: false,
             first_frame: 0,
             ordinal: 0,
@@ -167,11 +149,15 @@ impl Reader {
             waiting: None,
         };
         let io_failed = |error: io::Error| refused(in_words(&error));
-        let have = reader.fill(PRELUDE_LEN).map_err(io_failed)?;
-        reader.prelude = Prelude::decode(reader.ahead(PRELUDE_LEN.min(have))).map_err(|error| {
+        reader.len = reader.window.len();
+        if reader.len.is_some() {
+            reader.window.seek(0).map_err(io_failed)?;
+        }
+        let have = reader.window.fill(PRELUDE_LEN).map_err(io_failed)?;
+        reader.prelude = Prelude::decode(reader.window.ahead(PRELUDE_LEN.min(have))).map_err(|error| {
             refused(match error {
                 PreludeError::Junk if have == 0 => "it is empty".into(),
-                PreludeError::Junk if MAGIC.starts_with(reader.ahead(have.min(MAGIC.len()))) => {
+                PreludeError::Junk if MAGIC.starts_with(reader.window.ahead(have.min(MAGIC.len()))) => {
                     format!("it is cut off in its header, after {have} bytes")
                 }
                 PreludeError::Junk => "it is no opentop recording. `opentop -w FILE` makes one".into(),
@@ -189,14 +175,14 @@ impl Reader {
                 ),
             })
         })?;
-        reader.advance(PRELUDE_LEN);
+        reader.window.advance(PRELUDE_LEN);
         let damaged = || refused("its session header (at byte 24) is damaged or cut off".into());
         let (header, raw) = reader.whole_frame().map_err(io_failed)?.ok_or_else(damaged)?;
         reader.session = match header.kind {
             kind::SESSION => SessionFrame::decode(&raw).ok_or_else(damaged)?,
             _ => return Err(damaged()),
         };
-        reader.first_frame = reader.offset;
+        reader.first_frame = reader.window.offset();
         Ok(reader)
     }
 
@@ -215,7 +201,13 @@ impl Reader {
     /// Where the next item begins, bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.window.offset()
+    }
+
+    /// Bytes of the whole recording; `None` where it can only be read forwards. It may grow meanwhile.
+    #[must_use]
+    pub fn byte_len(&self) -> Option<u64> {
+        self.len
     }
 
     /// Records that were in frames that could not be read, as far as the frames behind them tell.
@@ -236,7 +228,7 @@ impl Reader {
             Error::failed(format!(
                 "cannot read the recording {} at byte {}: {}",
                 self.name,
-                self.offset,
+                self.window.offset(),
                 in_words(&error)
             ))
         })
@@ -245,31 +237,31 @@ impl Reader {
     fn step(&mut self) -> io::Result<Option<Item>> {
         let mut gap: Option<Damage> = None;
         while !self.done {
-            let start = self.offset;
-            let have = self.fill(HEADER_LEN)?;
+            let start = self.window.offset();
+            let have = self.window.fill(HEADER_LEN)?;
             if have == 0 {
                 self.done = true;
                 return Ok(Some(self.after(gap, Item::Cut(start))));
             }
-            let why = match FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) {
-                None if have < HEADER_LEN && self.prelude.marker.starts_with(self.ahead(8)) => {
+            let why = match FrameHeader::decode(self.prelude.marker, self.window.ahead(HEADER_LEN)) {
+                None if have < HEADER_LEN && self.prelude.marker.starts_with(self.window.ahead(8)) => {
                     return Ok(Some(self.cut(gap)));
                 }
                 None => {
-                    self.skip_to_marker()?;
+                    self.window.skip_to(self.prelude.marker)?;
                     "the frame's header is damaged"
                 }
                 Some(header) => {
                     let len = HEADER_LEN + header.stored_len as usize;
-                    let have = self.fill(len)?;
+                    let have = self.window.fill(len)?;
                     self.note(&header);
-                    if have < len && self.find_marker(1).is_none() {
+                    if have < len && self.window.find(self.prelude.marker, 1).is_none() {
                         self.miss(&header);
                         return Ok(Some(self.cut(gap)));
                     }
                     match self.payload(&header) {
                         Some(raw) => {
-                            self.advance(len);
+                            self.window.advance(len);
                             match self.item(&header, &raw) {
                                 // A kind that this build does not know.
                                 Ok(None) => continue,
@@ -284,19 +276,19 @@ impl Reader {
                             self.miss(&header);
                             if have < len {
                                 // Bytes are missing from its middle: what follows is nearer than its length says.
-                                self.skip_to_marker()?;
+                                self.window.skip_to(self.prelude.marker)?;
                                 "the frame is not whole"
                             } else {
                                 // By its length: looking for frames within a payload would let a crafted file keep
                                 // the reader busy without end.
-                                self.advance(len);
+                                self.window.advance(len);
                                 "the frame's checksum does not fit"
                             }
                         }
                     }
                 }
             };
-            let bytes = self.offset - start;
+            let bytes = self.window.offset() - start;
             match &mut gap {
                 Some(gap) => gap.bytes += bytes,
                 None => gap = Some(Damage { offset: start, bytes, why }),
@@ -323,7 +315,7 @@ impl Reader {
 
     /// The file ends within a frame.
     fn cut(&mut self, gap: Option<Damage>) -> Item {
-        let at = self.offset + (self.window.len() - self.taken) as u64;
+        let at = self.window.end();
         self.done = true;
         self.after(gap, Item::Cut(at))
     }
@@ -380,106 +372,43 @@ impl Reader {
         self.seek_to(entry.offset.max(self.first_frame), entry.ordinal)
     }
 
-    fn seek_to(&mut self, offset: u64, ordinal: u64) -> Result<(), Error> {
-        let Input::Seekable(input) = &mut self.input else {
+    pub(super) fn seek_to(&mut self, offset: u64, ordinal: u64) -> Result<(), Error> {
+        let sought = self
+            .window
+            .seek(offset)
+            .map_err(|error| Error::failed(format!("cannot read the recording {}: {}", self.name, in_words(&error))))?;
+        if !sought {
             return Err(Error::failed(format!(
                 "cannot go back in the recording {}: it can only be read forwards. Replay it from a file",
                 self.name
             )));
-        };
-        input
-            .seek(SeekFrom::Start(offset))
-            .map_err(|error| Error::failed(format!("cannot read the recording {}: {}", self.name, in_words(&error))))?;
-        self.window.clear();
-        (self.taken, self.offset, self.ordinal) = (0, offset, ordinal);
-        (self.eof, self.done, self.missing, self.waiting) = (false, false, 0, None);
+        }
+        self.ordinal = ordinal;
+        (self.done, self.missing, self.waiting) = (false, 0, None);
         Ok(())
     }
 
     /// Whether [`Reader::rewind`] and [`Reader::seek`] can work.
     #[must_use]
     pub fn can_seek(&self) -> bool {
-        matches!(self.input, Input::Seekable(_))
+        self.window.can_seek()
     }
 
-    /// Where records are: from the index of the file, or, when it has none (it was cut off), from the headers of all
-    /// its frames. Goes back to the first frame.
-    ///
-    /// # Errors
-    /// As [`Reader::rewind`].
-    pub fn index(&mut self) -> Result<Vec<IndexEntry>, Error> {
-        self.rewind()?;
-        let stored = self.stored_index().unwrap_or_default();
-        let index = if stored.is_empty() { self.scan()? } else { stored };
-        self.rewind()?;
-        Ok(index)
-    }
-
-    fn stored_index(&mut self) -> Option<Vec<IndexEntry>> {
-        let Input::Seekable(input) = &mut self.input else { return None };
-        let len = input.seek(SeekFrom::End(0)).ok()?;
-        let end = len.checked_sub((HEADER_LEN + End::LEN) as u64).filter(|end| *end >= self.first_frame)?;
-        self.seek_to(end, 0).ok()?;
-        let (header, raw) = self.whole_frame().ok()??;
-        let end_offset = (header.kind == kind::END).then(|| End::decode(&raw))??.index_offset;
-        self.seek_to(end_offset, 0).ok()?;
-        let (header, raw) = self.whole_frame().ok()??;
-        (header.kind == kind::INDEX).then(|| payload::decode_index(&raw))
-    }
-
-    /// Reads headers only, passing over the payloads; keeps a bounded number of entries.
-    fn scan(&mut self) -> Result<Vec<IndexEntry>, Error> {
-        let (mut entries, mut stride, mut frames) = (Vec::new(), 1u64, 0u64);
-        self.rewind()?;
-        let failed = |name: &str, error: io::Error| {
-            Error::failed(format!("cannot read the recording {name}: {}", in_words(&error)))
-        };
-        loop {
-            let have = self.fill(HEADER_LEN).map_err(|error| failed(&self.name, error))?;
-            if have < HEADER_LEN {
-                return Ok(entries);
-            }
-            let Some(header) = FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) else {
-                self.skip_to_marker().map_err(|error| failed(&self.name, error))?;
-                continue;
-            };
-            if header.kind == kind::RECORDS {
-                if frames.is_multiple_of(stride) {
-                    if entries.len() >= payload::INDEX_MAX {
-                        let mut even = false;
-                        entries.retain(|_| {
-                            even = !even;
-                            even
-                        });
-                        stride *= 2;
-                    }
-                    let (time_ns, ordinal) = (header.time_ns, header.ordinal);
-                    entries.push(IndexEntry { offset: self.offset, time_ns, ordinal });
-                }
-                frames += 1;
-            }
-            // Counted as skipped only as far as there is something: the window may hold less than the payload.
-            let len = HEADER_LEN + header.stored_len as usize;
-            let have = self.fill(len).map_err(|error| failed(&self.name, error))?;
-            self.advance(len.min(have));
-        }
-    }
-
-    fn whole_frame(&mut self) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
-        self.fill(HEADER_LEN)?;
-        let Some(header) = FrameHeader::decode(self.prelude.marker, self.ahead(HEADER_LEN)) else {
+    pub(super) fn whole_frame(&mut self) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
+        self.window.fill(HEADER_LEN)?;
+        let Some(header) = FrameHeader::decode(self.prelude.marker, self.window.ahead(HEADER_LEN)) else {
             return Ok(None);
         };
-        self.fill(HEADER_LEN + header.stored_len as usize)?;
+        self.window.fill(HEADER_LEN + header.stored_len as usize)?;
         let Some(raw) = self.payload(&header) else { return Ok(None) };
-        self.advance(HEADER_LEN + header.stored_len as usize);
+        self.window.advance(HEADER_LEN + header.stored_len as usize);
         Ok(Some((header, raw)))
     }
 
     /// The payload behind the header at the window's beginning, checked and decompressed.
     fn payload(&mut self, header: &FrameHeader) -> Option<Vec<u8>> {
         let len = header.stored_len as usize;
-        let stored = self.window.get(self.taken + HEADER_LEN..self.taken + HEADER_LEN + len)?;
+        let stored = self.window.behind(HEADER_LEN, len)?;
         if crc32fast::hash(stored) != header.payload_crc {
             return None;
         }
@@ -490,72 +419,6 @@ impl Reader {
             _ => return None,
         };
         (raw.len() == header.raw_len as usize).then_some(raw)
-    }
-
-    /// Skips at least one byte, and on to the next marker or the end.
-    fn skip_to_marker(&mut self) -> io::Result<()> {
-        self.advance(1);
-        loop {
-            let have = self.fill(READ_BYTES)?;
-            if let Some(at) = self.find_marker(0) {
-                self.advance(at);
-                return Ok(());
-            }
-            if self.eof {
-                self.advance(have);
-                return Ok(());
-            }
-            // A marker may begin in the last bytes.
-            self.advance(have.saturating_sub(self.prelude.marker.len() - 1).max(1));
-        }
-    }
-
-    fn find_marker(&self, from: usize) -> Option<usize> {
-        let marker = self.prelude.marker;
-        let ahead = self.window.get(self.taken + from..)?;
-        ahead.windows(marker.len()).position(|bytes| bytes == marker).map(|at| at + from)
-    }
-
-    /// Up to `len` bytes that lie ahead.
-    fn ahead(&self, len: usize) -> &[u8] {
-        let rest = self.window.get(self.taken..).unwrap_or_default();
-        rest.get(..len).unwrap_or(rest)
-    }
-
-    fn advance(&mut self, len: usize) {
-        let len = len.min(self.window.len() - self.taken);
-        self.taken += len;
-        self.offset += len as u64;
-    }
-
-    /// Reads until at least `len` bytes lie ahead, or the end is reached; how many do.
-    fn fill(&mut self, len: usize) -> io::Result<usize> {
-        if self.taken >= READ_BYTES.max(self.window.len() / 2) || self.taken == self.window.len() {
-            self.window.drain(..self.taken);
-            self.taken = 0;
-        }
-        while !self.eof && self.window.len() - self.taken < len {
-            let old = self.window.len();
-            self.window.resize(old + READ_BYTES, 0);
-            let Some(space) = self.window.get_mut(old..) else { break };
-            let read = match &mut self.input {
-                Input::Seekable(input) => input.read(space),
-                Input::Stream(input) => input.read(space),
-            };
-            match read {
-                Ok(read) => {
-                    self.window.truncate(old + read);
-                    self.eof = read == 0;
-                }
-                Err(error) => {
-                    self.window.truncate(old);
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        Ok(self.window.len() - self.taken)
     }
 }
 

@@ -171,7 +171,7 @@ pub fn dashboard(
     };
     let mut capture = match &args.recording.read {
         Some(path) => Capture::replay(path, invoker.as_ref(), args.keep_privileges, Pace::Clock)?,
-        None => Capture::start(Plan { args, typed, streams, invoker, measure: true })?,
+        None => Capture::start(Plan { args, typed, streams, invoker, measure: true, who: true, progress: false })?,
     };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
@@ -281,8 +281,9 @@ async fn run(
                 }
                 Effect::Repaint => stage.repaint(),
                 Effect::Control(control) => {
-                    if let Some(replay) = inputs.replay() {
-                        replay.control(control);
+                    if inputs.replay().is_some_and(|replay| !replay.control(control)) {
+                        let busy = "the replay is still busy with what it was told before".to_owned();
+                        changed |= update(&mut app, Msg::Said(busy)).changed;
                     }
                 }
                 Effect::Copy(text) if taken.is_some() => super::clipboard::copy(&text),

@@ -9,11 +9,13 @@ mod clipboard;
 pub mod config;
 mod costs;
 pub mod dashboard;
+mod facts;
 pub(crate) mod fault;
 mod keyboard;
 mod look;
 mod output;
 mod probe_log;
+mod progress;
 mod sandbox;
 mod save;
 mod scripted;
@@ -42,13 +44,15 @@ use crate::{
     recording::{self, Recorder},
     session::Session,
     source::{
-        Input,
+        Input, ProcessFacts,
         live::{self, Live},
         replay::{self, Replay},
     },
 };
 use account::Account;
+use facts::Facts;
 use probe_log::ProbeLog;
+use progress::Progress;
 
 /// Batches between the reader of the ring and the front end. When they are full the ring fills, and says what it loses.
 const QUEUE: usize = 64;
@@ -77,7 +81,7 @@ impl Origin {
     fn stop(&self) {
         match self {
             Self::Live(live) => live.stop(),
-            Self::Replay(replay) => replay.control(replay::Control::Stop),
+            Self::Replay(replay) => replay.stop(),
         }
     }
 }
@@ -88,6 +92,8 @@ struct Capture {
     session: Session,
     origin: Origin,
     recorder: Option<Recorder>,
+    /// Who the processes are, where somebody wants to know.
+    facts: Option<Facts>,
     inputs: mpsc::Receiver<Input>,
     ends: mpsc::Receiver<End>,
     command: Option<child::Running>,
@@ -97,8 +103,12 @@ struct Capture {
     log: Option<ProbeLog>,
     /// What tells the cost of the probe.
     meter: Option<Meter>,
+    /// How far a recording is read, where that is to be told.
+    progress: Option<Progress>,
     /// The source is gone: nothing comes any more.
     closed: bool,
+    /// The end was found without waiting, and is to be the next input.
+    ending: bool,
     /// Whether a signal or `--duration` asked for the end.
     asked: bool,
 }
@@ -112,14 +122,20 @@ struct Plan<'a> {
     invoker: Option<user::Invoker>,
     /// Whether the kernel is to measure the probe from the beginning, see [`Meter`].
     measure: bool,
+    /// Whether the front end shows who the processes are.
+    who: bool,
+    /// Whether it is told how far a recording is read: not among lines that go to a terminal.
+    progress: bool,
 }
 
 impl Capture {
     /// Attaches the probe and starts the command. To be called while there is one thread.
     fn start(plan: Plan<'_>) -> Result<Self, Error> {
-        let Plan { args, typed, streams, invoker, measure } = plan;
+        let Plan { args, typed, streams, invoker, measure, who, progress } = plan;
         if let Some(path) = &args.recording.read {
-            return Self::replay(path, invoker.as_ref(), args.keep_privileges, replay::Pace::AsFast);
+            let mut capture = Self::replay(path, invoker.as_ref(), args.keep_privileges, replay::Pace::AsFast)?;
+            capture.progress = progress.then(Progress::start);
+            return Ok(capture);
         }
         processes_exist(&args.pids)?;
         let blocked = signals::block()?;
@@ -155,6 +171,7 @@ impl Capture {
         fault::watch(tell.clone());
         signals::watch(&blocked, tell.clone(), held.is_some())?;
         let recorder = recorder(&args.recording, &session, invoker.as_ref())?;
+        let facts = (who || recorder.is_some()).then(Facts::start).transpose()?;
         let runtime = runtime()?;
         let (live, inputs) = {
             let _inside = runtime.enter();
@@ -169,13 +186,16 @@ impl Capture {
             session,
             origin: Origin::Live(live),
             recorder,
+            facts,
             inputs,
             ends,
             command,
             status: None,
             log,
             meter,
+            progress: None,
             closed: false,
+            ending: false,
             asked: false,
         })
     }
@@ -201,13 +221,16 @@ impl Capture {
             session,
             origin,
             recorder: None,
+            facts: None,
             inputs,
             ends,
             command: None,
             status: None,
             log: None,
             meter: None,
+            progress: None,
             closed: false,
+            ending: false,
             asked: false,
         })
     }
@@ -230,15 +253,27 @@ impl Capture {
     /// The next input. Meanwhile, what should end the session is made to end it: its last input is [`Input::End`].
     async fn next(&mut self) -> Input {
         loop {
+            if self.ending {
+                if let Some(facts) = &mut self.facts
+                    && let Some(last) = facts.last().await
+                {
+                    return self.recorded(Input::Facts(last));
+                }
+                self.ending = false;
+                return self.recorded(Input::End);
+            }
             let end = tokio::select! {
                 biased;
                 Some(end) = self.ends.recv() => end,
-                input = self.inputs.recv(), if !self.closed => {
-                    self.closed = input.is_none();
-                    let input = input.unwrap_or(Input::End);
-                    self.record(&input);
-                    return input;
-                }
+                // Few by their own bound, so that the inputs' turn comes.
+                found = found(&mut self.facts) => return self.recorded(Input::Facts(found)),
+                input = self.inputs.recv(), if !self.closed => match input {
+                    Some(Input::End) | None => {
+                        (self.closed, self.ending) = (input.is_none(), true);
+                        continue;
+                    }
+                    Some(input) => return self.recorded(input),
+                },
                 else => std::future::pending().await,
             };
             self.react(end);
@@ -250,12 +285,31 @@ impl Capture {
         if let Ok(end) = self.ends.try_recv() {
             self.react(end);
         }
-        let input = self.inputs.try_recv().ok()?;
+        if let Some(found) = self.facts.as_mut().and_then(Facts::ready) {
+            return Some(self.recorded(Input::Facts(found)));
+        }
+        match self.inputs.try_recv().ok()? {
+            Input::End => {
+                self.ending = true;
+                None
+            }
+            input => Some(self.recorded(input)),
+        }
+    }
+
+    fn recorded(&mut self, input: Input) -> Input {
         self.record(&input);
-        Some(input)
+        input
     }
 
     fn record(&mut self, input: &Input) {
+        if let (Some(progress), Origin::Replay(replay)) = (&mut self.progress, &self.origin) {
+            let opens = if let Input::Batch(batch) = input { batch.len() } else { 0 };
+            progress.tick(opens, replay.bytes_read(), replay.byte_len());
+        }
+        if let Some(facts) = &mut self.facts {
+            facts.note(input);
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder.offer_input(input);
         }
@@ -294,7 +348,8 @@ impl Capture {
     }
 
     /// Says the account as the last line of stderr, and gives the exit code: the command's, where there was one.
-    fn finish(self, account: &Account) -> ExitCode {
+    fn finish(mut self, account: &Account) -> ExitCode {
+        drop(self.progress.take());
         let mut status = self.status.unwrap_or(0);
         // Before anything is said: nobody may be listening, and the recording is to be whole.
         let recorded = self.recorder.map(Recorder::finish);
@@ -326,6 +381,14 @@ impl Capture {
         drop(self.command);
         line(&account.to_string());
         code
+    }
+}
+
+/// The next facts; never, where nobody asks for them.
+async fn found(facts: &mut Option<Facts>) -> Vec<ProcessFacts> {
+    match facts {
+        Some(facts) => facts.next().await,
+        None => std::future::pending().await,
     }
 }
 

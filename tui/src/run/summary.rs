@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, ffi::OsString, process::ExitCode};
 
 use super::{
-    Capture, Plan,
+    Capture, Origin, Plan,
     account::Account,
     child::Streams,
     output::{Output, Reader},
@@ -28,7 +28,15 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     let filter = filter(args.display.filter.as_deref())?;
     let invoker = user::invoker();
     let mut output = Output::open(args.output.as_deref(), invoker.as_ref())?;
-    let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false };
+    let plan = Plan {
+        args: &args.capture,
+        typed,
+        streams: Streams::default(),
+        invoker,
+        measure: false,
+        who: false,
+        progress: true,
+    };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
     let counts = if filter.is_some() { CountsFrom::Stream } else { CountsFrom::Kernel };
@@ -37,7 +45,10 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
         Table { summary: Summary::new(options), filter, account: Account::default(), uids: BTreeSet::new() };
     let handle = capture.runtime.handle().clone();
     handle.block_on(table.run(&mut capture));
-    table.summary.facts(&names(&table.uids));
+    // Of a recording made elsewhere, only the recording can name the users.
+    let here = matches!(capture.origin, Origin::Live(_));
+    let strangers = || vec![ProcessFacts { user: b"root".to_vec(), ..ProcessFacts::default() }];
+    table.summary.facts(&if here { names(&table.uids) } else { strangers() });
     let mut text = Vec::new();
     table.summary.render(&mut text, args.format, &capture.session);
     match output.write(&text)? {

@@ -2,7 +2,7 @@
 //!
 //! What a line looks like is `headless`'s; which opens come is the probe's and the display filter's.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode};
 
 use super::{
     Capture, Plan,
@@ -29,8 +29,14 @@ const FULL: usize = 256 << 10;
 pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
     let filter = filter(args.display.filter.as_deref())?;
     let invoker = user::invoker();
+    if args.format.is_binary() && args.output.is_none() && std::io::stdout().is_terminal() {
+        let why = "--format parquet is nothing for a terminal: give -o FILE, or send it to a file or a pipe";
+        return Err(Error::new(Kind::Usage, why));
+    }
     let output = Output::open(args.output.as_deref(), invoker.as_ref())?;
-    let plan = Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false };
+    let progress = args.output.is_some() || !std::io::stdout().is_terminal();
+    let plan =
+        Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false, who: false, progress };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
     let mut lines = Lines {
@@ -46,6 +52,11 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
         // Whoever read has seen enough: no complaint, and no account to somebody who has gone.
         Reader::Gone => Ok(capture.leave()),
     }
+}
+
+/// A format that cannot be begun or ended.
+fn unwritable(why: String) -> Error {
+    Error::failed(format!("the output cannot be written in this format: {why}; another --format can"))
 }
 
 /// The display filter of `-f`.
@@ -89,7 +100,10 @@ impl Lines {
                 Input::Batch(batch) => self.batch(&batch),
                 Input::Counters(counters) => self.account.totals = counters.totals,
                 Input::Facts(_) | Input::Stacks(_) | Input::Restart => {}
-                Input::End => return self.flush(),
+                Input::End => {
+                    self.writer.finish(&mut self.buffer).map_err(unwritable)?;
+                    return self.flush();
+                }
             }
         }
     }

@@ -122,6 +122,12 @@ impl Player {
         &self.reader.session().session
     }
 
+    /// Bytes of the recording that were read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.reader.offset()
+    }
+
     /// How far the replay is, boot clock, ns: no open handed over so far returned later.
     #[must_use]
     pub fn at_ns(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Drives a [`Player`] from a thread of its own: as fast as the consumer takes it, or by the clock.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ use crate::source::Input;
 /// Longest sleep: positions move on that often, though nothing happens.
 const TURN: Duration = Duration::from_millis(50);
 
+/// Controls that wait while the replay is busy: more than a person types in that time.
+const CONTROLS: usize = 64;
+
 /// How a replay goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -30,22 +34,33 @@ pub enum Pace {
 struct Shared {
     report: Report,
     error: Option<Error>,
+    stop: bool,
 }
 
 /// A replay that is going on. Dropping it ends it.
 #[derive(Debug)]
 pub struct Replay {
-    control: Sender<Control>,
+    control: SyncSender<Control>,
     position: watch::Receiver<Position>,
     index: Vec<IndexEntry>,
     session: Session,
+    bytes_read: Arc<AtomicU64>,
+    byte_len: Option<u64>,
     shared: Arc<Mutex<Shared>>,
 }
 
 impl Replay {
-    /// Tells it something. Without effect when it is over, or not by the clock (but for [`Control::Stop`]).
-    pub fn control(&self, control: Control) {
-        let _ = self.control.send(control);
+    /// Tells it something. Never waits: false when so much is waiting to be done that this was not taken. Without effect
+    /// when it is over, or not by the clock.
+    pub fn control(&self, control: Control) -> bool {
+        !matches!(self.control.try_send(control), Err(TrySendError::Full(_)))
+    }
+
+    /// Ends it, whatever else it was told: counters as of now come, then [`Input::End`], and the channel closes.
+    pub fn stop(&self) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        // Should the queue be full it is not asleep, and finds the word above.
+        let _ = self.control.try_send(Control::Stop);
     }
 
     /// Where it is; to be awaited for changes.
@@ -65,6 +80,18 @@ impl Replay {
     #[must_use]
     pub fn index(&self) -> &[IndexEntry] {
         &self.index
+    }
+
+    /// Bytes of the recording that were read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the whole recording, where that is known.
+    #[must_use]
+    pub fn byte_len(&self) -> Option<u64> {
+        self.byte_len
     }
 
     /// The session that was recorded.
@@ -88,7 +115,7 @@ impl Replay {
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        self.control(Control::Stop);
+        self.stop();
     }
 }
 
@@ -97,6 +124,8 @@ impl Drop for Replay {
 /// # Errors
 /// When the recording can't be read, or the thread can't be started.
 pub fn start(reader: Reader, capacity: usize, pace: Pace) -> Result<(Replay, mpsc::Receiver<Input>), Error> {
+    let byte_len = reader.byte_len();
+    let bytes_read = Arc::new(AtomicU64::new(0));
     let mut player = Player::new(reader);
     let index = match pace {
         Pace::Clock if player.can_rewind() => player.index()?,
@@ -105,17 +134,18 @@ pub fn start(reader: Reader, capacity: usize, pace: Pace) -> Result<(Replay, mps
     let session = player.session().clone();
     let deck = Deck::new(player, &index);
     let position = deck.position();
-    let (control, controls) = std::sync::mpsc::channel();
+    let (control, controls) = sync_channel(CONTROLS);
     let (position_sender, position_receiver) = watch::channel(position);
     let (out, inputs) = mpsc::channel(capacity.max(1));
     let shared = Arc::new(Mutex::new(Shared::default()));
     let out = Way { out, controls, shared: Arc::clone(&shared) };
-    let driver = Driver { deck, out, positions: position_sender, began: Instant::now() };
+    let driver =
+        Driver { deck, out, positions: position_sender, bytes_read: Arc::clone(&bytes_read), began: Instant::now() };
     std::thread::Builder::new()
         .name("replay".into())
         .spawn(move || driver.run(pace))
         .map_err(|error| Error::failed(format!("cannot start the replay's thread: {error}")))?;
-    Ok((Replay { control, position: position_receiver, index, session, shared }, inputs))
+    Ok((Replay { control, position: position_receiver, index, session, bytes_read, byte_len, shared }, inputs))
 }
 
 /// The way out of the thread and into it.
@@ -135,7 +165,13 @@ impl Outlet for Way {
     }
 
     fn wish(&mut self) -> Option<Control> {
-        self.controls.try_recv().ok()
+        if self.stop() { Some(Control::Stop) } else { self.controls.try_recv().ok() }
+    }
+}
+
+impl Way {
+    fn stop(&self) -> bool {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).stop
     }
 }
 
@@ -143,6 +179,7 @@ struct Driver {
     deck: Deck,
     out: Way,
     positions: watch::Sender<Position>,
+    bytes_read: Arc<AtomicU64>,
     began: Instant,
 }
 
@@ -166,6 +203,7 @@ impl Driver {
                 Err(TryRecvError::Disconnected) => return Err(Stop::Done),
                 _ => {}
             }
+            self.bytes_read.store(self.deck.player().bytes_read(), Ordering::Relaxed);
             self.deck.hand_over(u64::MAX, usize::MAX, &mut self.out)?;
         }
         Ok(())
@@ -176,6 +214,7 @@ impl Driver {
             let wait = self.deck.advance(self.began.elapsed(), &mut self.out)?;
             self.publish();
             let control = match (self.deck.held(), wait) {
+                _ if self.out.stop() => Control::Stop,
                 (Some(control), _) => control,
                 (None, Some(wait)) => match self.out.controls.recv_timeout(wait.min(TURN)) {
                     Ok(control) => control,
