@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Ended, opentop, pty::Pty};
@@ -19,9 +19,8 @@ use opentop::{
 const S: u64 = 1_000_000_000;
 const SECONDS: u64 = 30;
 
-/// Ten opens a second, half of them by `make`; opens of `late` come after 20 s.
-fn record(path: &Path) {
-    let session = Session {
+fn session() -> Session {
+    Session {
         attach: AttachKind::Kprobe,
         reason: "first choice".into(),
         kernel: "6.1.0".into(),
@@ -31,7 +30,12 @@ fn record(path: &Path) {
         routes: Vec::new(),
         capture: "all".into(),
         ring_bytes: 1 << 20,
-    };
+    }
+}
+
+/// Ten opens a second, half of them by `make`; opens of `late` come after 20 s.
+fn record(path: &Path) {
+    let session = session();
     let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
     let mut counters = Counters::default();
     for second in 0..SECONDS {
@@ -243,40 +247,133 @@ fn a_live_cast_needs_no_terminal() {
     assert!(screen.contains("Failures") && screen.contains("ENOENT") && screen.contains("ended"), "{screen}");
 }
 
+/// Every asciinema there is, by version: the distribution's, and the one that CI builds.
+fn asciinemas() -> Vec<(PathBuf, String)> {
+    let target = Path::new(env!("CARGO_BIN_EXE_opentop")).ancestors().nth(2).unwrap();
+    let own = target.join("asciinema/bin/asciinema");
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::env::split_paths(&paths).map(|dir| dir.join("asciinema")).chain([own]);
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    for path in all {
+        let Ok(out) = Command::new(&path).arg("--version").output() else { continue };
+        let version = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+        if out.status.success() && !found.iter().any(|(_, known)| *known == version) {
+            found.push((path, version));
+        }
+    }
+    found
+}
+
 #[test]
-fn asciinema_makes_a_clean_cast_of_a_replay() {
-    let version = Command::new("asciinema").arg("--version").output();
-    let Some(version) = version.ok().filter(|out| out.status.success()) else {
-        let say = b"SKIPPED asciinema_makes_a_clean_cast_of_a_replay: there is no asciinema here\n";
-        return std::io::Write::write_all(&mut std::io::stderr(), say).unwrap();
-    };
-    let three = String::from_utf8_lossy(&version.stdout).contains(" 3.");
+fn asciinema_makes_a_clean_cast_of_a_replay_that_ends_by_q_or_by_sigterm() {
+    let all = asciinemas();
+    for major in [" 2.", " 3."] {
+        if !all.iter().any(|(_, version)| version.contains(major)) {
+            let say = format!("SKIPPED asciinema_makes_a_clean_cast_of_a_replay: there is no asciinema{major}x here\n");
+            std::io::Write::write_all(&mut std::io::stderr(), say.as_bytes()).unwrap();
+        }
+    }
+    for (program, version) in all {
+        filmed(&program, &version, true);
+        filmed(&program, &version, false);
+    }
+}
+
+/// Has asciinema record a replay and compares what is in the cast with what was on the terminal.
+fn filmed(asciinema: &Path, version: &str, by_key: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let (from, to) = (dir.path().join("x.otop"), dir.path().join("a.cast"));
+    let (from, to, pid) = (dir.path().join("x.otop"), dir.path().join("a.cast"), dir.path().join("pid"));
     record(&from);
     let line = format!(
-        "'{}' -r '{}' --keys 'wait 1s; key $; wait 1s; key 2; wait 1s; key 1; wait 1s; key q'",
+        "echo $$ >'{}'; exec '{}' -r '{}' --keys 'wait 1s; key $; wait 1s; key 2; wait 1s; key 1; wait {}'",
+        pid.display(),
         env!("CARGO_BIN_EXE_opentop"),
-        from.display()
+        from.display(),
+        if by_key { "1s; key q" } else { "60s" },
     );
-    let mut command = Command::new("asciinema");
+    let mut command = Command::new(asciinema);
+    // A player that is not told otherwise shows no colours that this one has not.
     command.args(["rec", "-c", &line]).env("ASCIINEMA_CONFIG_HOME", dir.path());
-    if three {
-        command.args(["--output-format", "asciicast-v2"]);
-    }
     let mut pty = Pty::start(command.arg(&to), 100, 34);
-    assert_eq!(pty.wait().code(), Some(0), "{}", pty.screen());
+    pty.wait_for("the end of the recording", |screen| screen.contains("ended") && screen.contains("/src/late-9"));
+    if !by_key {
+        // Behind the last key of the script.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let pid: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+    assert_eq!(pty.wait().code(), Some(0), "{version}: {}", pty.screen());
     let (header, events) = read(&to);
-    assert_eq!((&header["width"], &header["height"]), (&100.into(), &34.into()));
+    let size = if header["version"] == 3 {
+        (header["term"]["cols"].clone(), header["term"]["rows"].clone())
+    } else {
+        (header["width"].clone(), header["height"].clone())
+    };
+    assert_eq!(size, (100.into(), 34.into()), "{version}");
     let text: String = events.iter().filter(|e| e.1 == "o").map(|e| e.2.as_str()).collect();
     quiet(&text);
-    assert!(events.iter().all(|e| e.1 != "i"));
-    assert!(text.len() < 50_000, "{} bytes", text.len());
-    // The screen before opentop gave the terminal back, as a player shows it.
-    let (shown, after) = text.rsplit_once("\x1b[?1049l").unwrap();
-    let mut emulator = avt::Terminal::new(100, 34).unwrap();
-    emulator.feed([shown]);
-    let screen: String = emulator.screen().visible_lines().map(|line| line.text().to_owned() + "\n").collect();
+    for mode in ["1000", "1002", "1003", "1006", "1015"] {
+        assert!(!text.contains(&format!("\x1b[?{mode}h")), "{version}: the player's mouse would be taken");
+    }
+    assert!(events.iter().all(|e| e.1 != "i"), "{version}: what is typed is in it");
+    assert!(text.len() < 50_000, "{version}: {} bytes", text.len());
+    // The screen before opentop gave the terminal back: as a player shows it, and as it was.
+    let last = |text: &str| {
+        let (shown, after) = text.rsplit_once("\x1b[?1049l").unwrap();
+        let mut emulator = avt::Terminal::new(100, 34).unwrap();
+        emulator.feed([shown]);
+        let screen = emulator.screen().visible_lines().map(|line| line.text().trim_end().to_owned() + "\n");
+        (screen.collect::<String>(), after.to_owned())
+    };
+    let (screen, after) = last(&text);
+    // The last bytes may still be on their way through the pseudo-terminal.
+    let live = common::wait_until("the end on the terminal", || {
+        let bytes = String::from_utf8_lossy(&pty.bytes()).into_owned();
+        bytes.contains("\x1b[?1049l").then_some(bytes)
+    });
+    assert_eq!(screen, last(&live).0, "{version}");
     assert!(screen.contains("■ ended") && screen.contains("/src/late-9") && screen.contains("make"), "{screen}");
-    assert!(after.contains("300 opens = 300 shown + 0 filtered + 0 lost"), "{after:?}");
+    assert!(after.contains("300 opens = 300 shown + 0 filtered + 0 lost"), "{version}: {after:?}");
+}
+
+/// A minute of a machine that is `opens` a second busy.
+fn record_minute(path: &Path, opens: u64) {
+    let mut recorder = Recorder::create(path, &Options::default(), &session()).unwrap();
+    let mut counters = Counters::default();
+    let mut number = 0_u64;
+    for quarter in 0..240 {
+        let mut batch = Batch::default();
+        let count = (opens * (quarter + 1)) / 4 - (opens * quarter) / 4;
+        for n in 0..count {
+            number += 1;
+            // Some sixty processes, some thousand files, no two neighbours alike.
+            let (pid, name) = (100 + number * 7 % 61, number * 2_654_435_761 % 1013);
+            let comm = ["make", "cc1plus", "as", "ld", "sh", "nginx", "postgres"][(pid % 7) as usize];
+            let at = S + quarter * S / 4 + n * (S / 4) / count.max(1);
+            let record = RecordBuilder::new(pid as u32, comm, format!("x86_64-linux-gnu/c++/12/bits/header-{name}.h"));
+            let record = record.dir("/usr/include").at(at);
+            batch.push(&if number % 3 == 0 { record.errno(2) } else { record }.build());
+        }
+        recorder.offer(&batch);
+        counters.at_ns = S + (quarter + 1) * S / 4;
+        counters.totals.opens = number;
+        recorder.offer_counters(&counters);
+    }
+    recorder.finish().unwrap();
+}
+
+#[test]
+fn a_minute_of_a_busy_machine_is_under_1500_kb_and_of_an_idle_one_under_50_kb() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, opens, most) in [("busy", 1_000, 1_500_000), ("idle", 0, 50_000)] {
+        let (from, to) = (dir.path().join(format!("{name}.otop")), dir.path().join(format!("{name}.cast")));
+        record_minute(&from, opens);
+        assert_eq!(cast(&from, &to, &["--cast-size", "100x34", "--keys", "wait 60s"]).code, Some(0));
+        let (len, (_, events)) = (std::fs::metadata(&to).unwrap().len(), read(&to));
+        let say = format!("a minute of a {name} machine: {len} bytes in {} events\n", events.len());
+        std::io::Write::write_all(&mut std::io::stderr(), say.as_bytes()).unwrap();
+        assert!(len < most, "{say}");
+        let seconds: f64 = events.iter().map(|e| e.0).sum();
+        assert!((seconds - 60.0).abs() < 0.1, "{seconds}");
+    }
 }

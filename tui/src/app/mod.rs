@@ -31,6 +31,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::filter::Filter;
 use crate::model::Model;
 use crate::model::who::Who;
+use crate::recording::Stats;
 use crate::session::Session;
 use crate::source::replay::{Control, Position};
 use crate::source::{Input, ProbeCost};
@@ -64,6 +65,8 @@ pub enum Msg {
     Said(String),
     /// Where a replay is.
     Position(Position),
+    /// How the recording of `-w` stands.
+    Recording(Stats),
     /// Names of users became known; `None` where a uid has no name.
     Users(Vec<(u32, Option<String>)>),
 }
@@ -186,6 +189,8 @@ pub struct App {
     pub comms: FxHashMap<u32, String>,
     /// Who the processes are, as far as it became known; never frozen.
     pub who: Who,
+    /// How the recording of `-w` stands, if there is one.
+    pub recording: Option<Stats>,
     /// Columns and rows.
     pub size: (u16, u16),
     /// The view.
@@ -256,6 +261,7 @@ impl App {
             users: FxHashMap::default(),
             comms: FxHashMap::default(),
             who: Who::default(),
+            recording: None,
             size: (0, 0),
             tab: Tab::Live,
             pane: Pane::Processes,

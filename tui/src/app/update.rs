@@ -67,6 +67,19 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
                 Err(why) => app.cost_unknown = Some(why),
             }
         }
+        Msg::Recording(stats) => {
+            let before = app.recording.take().unwrap_or_default();
+            out.changed = before != stats;
+            match (before.failing, stats.failing) {
+                (false, true) => app.notice.clone_from(&stats.error),
+                (true, false) => {
+                    let missing = crate::view::text::thousands(stats.dropped);
+                    app.notice = Some(format!("the recording goes on; {missing} opens are not in it"));
+                }
+                _ => {}
+            }
+            app.recording = Some(stats);
+        }
         Msg::Position(position) => out.changed = super::replay::moved(app, position),
         Msg::Users(names) => {
             out.changed = true;

@@ -206,6 +206,12 @@ impl Recorder {
         }
     }
 
+    /// Whether the last write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
     /// Ends it: writes what is queued, the last counters, the index and the end, and waits until all is on the disk.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::account::Account;
 use super::child::Streams;
 use super::costs::Costs;
 use super::keyboard::{self, Typed};
-use super::stage::{Cast, Stage};
+use super::stage::{Cast, FRAME, Stage};
 use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
 use super::{Capture, Origin, Plan, scripted, signals, user};
@@ -24,13 +24,11 @@ use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::probe::Meter;
 use crate::recording::keys::{self as script_keys, Act};
+use crate::recording::{Recorder, Stats};
 use crate::session::Session;
 use crate::source::Input;
 use crate::source::replay::{self, Pace};
 use crate::view::theme;
-
-/// Least time between two frames: 20 a second.
-pub(super) const FRAME: Duration = Duration::from_millis(50);
 
 /// How often it is looked what time it is.
 const TICK: Duration = Duration::from_millis(250);
@@ -75,6 +73,10 @@ pub trait Inputs {
     fn meter(&mut self) -> Option<&mut Meter> {
         None
     }
+    /// How the recording stands that is made of them, if one is.
+    fn recording(&self) -> Option<Stats> {
+        None
+    }
     /// The replay that they come from, if they do.
     fn replay(&self) -> Option<&replay::Replay> {
         None
@@ -105,6 +107,10 @@ impl Inputs for Capture {
             Origin::Live(_) => boot_ns(),
             Origin::Replay(replay) => replay.now_ns(),
         }
+    }
+
+    fn recording(&self) -> Option<Stats> {
+        self.recorder.as_ref().map(Recorder::stats)
     }
 
     fn replay(&self) -> Option<&replay::Replay> {
@@ -175,9 +181,13 @@ pub fn dashboard(
     };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
+    let filmed = on_terminal && super::filmed::by_asciinema();
+    if filmed {
+        stage.is_filmed();
+    }
     let options = DashboardOptions {
         settings,
-        mouse: !look.no_mouse.unwrap_or(false),
+        mouse: !look.no_mouse.unwrap_or(false) && !filmed,
         quit_at_end: args.recording.read.is_none(),
         on_terminal,
         script: script.unwrap_or_default(),
@@ -265,6 +275,7 @@ async fn run(
     let mut changed = true;
     // No frame yet: the first one comes at once.
     let mut next_frame = Instant::now();
+    let mut drawn = Instant::now();
     update(&mut app, Msg::Tick(inputs.now_ns()));
     let mut outcome = update(&mut app, Msg::Resize(columns, rows));
     'running: loop {
@@ -317,20 +328,27 @@ async fn run(
                 update(&mut app, Msg::Resize(columns, rows))
             }
             typed = typed(&mut keys) => match typed {
-                Some(Typed::Event(Event::Key(key))) => update(&mut app, Msg::Key(key)),
+                Some(Typed::Event(Event::Key(key))) => {
+                    next_frame = next_frame.min(drawn + FRAME);
+                    update(&mut app, Msg::Key(key))
+                }
                 Some(Typed::Event(Event::Mouse(mouse))) => update(&mut app, Msg::Mouse(mouse)),
                 Some(Typed::Event(_)) => Outcome::default(),
                 // Nobody can see or stop it any more.
                 Some(Typed::Gone) | None => break,
             },
             () = tokio::time::sleep_until(next_frame), if changed => {
-                stage.draw(began.elapsed(), &app)?;
+                let pause = stage.draw(began.elapsed(), &app)?;
                 changed = false;
-                next_frame = Instant::now() + FRAME;
+                drawn = Instant::now();
+                next_frame = drawn + pause;
                 Outcome::default()
             },
             () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => match script.next() {
-                Some((_, Act::Key(key))) => update(&mut app, Msg::Key(key)),
+                Some((_, Act::Key(key))) => {
+                    next_frame = next_frame.min(drawn + FRAME);
+                    update(&mut app, Msg::Key(key))
+                }
                 Some((_, Act::Mark(label))) => {
                     stage.mark(began.elapsed(), &label);
                     Outcome::default()
@@ -351,6 +369,9 @@ async fn run(
             _ = tick.tick() => {
                 super::fault::point("main");
                 update(&mut app, Msg::Own(own()));
+                if let Some(stats) = inputs.recording() {
+                    changed |= update(&mut app, Msg::Recording(stats)).changed;
+                }
                 if let Some(cost) = costs.look(inputs.meter(), boot_ns()) {
                     changed |= update(&mut app, cost).changed;
                 }

@@ -11,6 +11,7 @@ mod costs;
 pub mod dashboard;
 mod facts;
 pub(crate) mod fault;
+mod filmed;
 mod keyboard;
 mod look;
 mod output;
@@ -109,6 +110,9 @@ struct Capture {
     closed: bool,
     /// The end was found without waiting, and is to be the next input.
     ending: bool,
+    /// Whether it is said at once when the recording fails, and whether it was.
+    tells: bool,
+    told: bool,
     /// Whether a signal or `--duration` asked for the end.
     asked: bool,
 }
@@ -196,6 +200,8 @@ impl Capture {
             progress: None,
             closed: false,
             ending: false,
+            tells: !who,
+            told: false,
             asked: false,
         })
     }
@@ -231,6 +237,8 @@ impl Capture {
             progress: None,
             closed: false,
             ending: false,
+            tells: false,
+            told: false,
             asked: false,
         })
     }
@@ -312,6 +320,12 @@ impl Capture {
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.offer_input(input);
+            // The dashboard shows it; others have nowhere but here.
+            if self.tells && recorder.is_failing() != self.told {
+                self.told = !self.told;
+                let error = recorder.stats().error.filter(|_| self.told);
+                say(&error.unwrap_or_else(|| "the recording goes on; what is missing from it is counted".to_owned()));
+            }
         }
     }
 

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::account::Account;
-use super::dashboard::FRAME;
 use super::sandbox::{self, Keep};
-use super::stage::{Cast, Stage};
+use super::stage::{Cast, FRAME, Stage};
 use super::user::Invoker;
 use super::{output, say};
 use crate::app::replay::Replay;
@@ -63,8 +62,15 @@ pub(super) fn cast(
     let deck = Deck::new(player, &index);
     let chunks = index.iter().map(|entry| (entry.time_ns, entry.ordinal)).collect();
     app.replay = Some(Replay { position: deck.position(), chunks });
-    let mut run =
-        Run { app, deck, stage: Stage::new(false, Some(cast), size), outcome: Outcome::default(), at: Duration::ZERO };
+    let mut run = Run {
+        app,
+        deck,
+        stage: Stage::new(false, Some(cast), size),
+        outcome: Outcome::default(),
+        at: Duration::ZERO,
+        drawn: Duration::ZERO,
+        next_frame: Duration::ZERO,
+    };
     match run.play(script) {
         Ok(()) | Err(Stop::Done) => {}
         Err(Stop::Failed(error)) => return Err(error),
@@ -86,6 +92,9 @@ struct Run {
     outcome: Outcome,
     /// What time it is, since the beginning.
     at: Duration,
+    /// When the last frame was drawn, and when the next one may be.
+    drawn: Duration,
+    next_frame: Duration,
 }
 
 impl Run {
@@ -102,8 +111,11 @@ impl Run {
             }
             going &= self.settle()?;
             going &= scripted || !self.deck.position().ended;
-            if std::mem::take(&mut self.outcome.changed) || !going {
-                self.stage.draw(self.at, &self.app).map_err(Stop::Failed)?;
+            let due = self.outcome.changed && self.at >= self.next_frame;
+            if due || !going {
+                let pause = self.stage.draw(self.at, &self.app).map_err(Stop::Failed)?;
+                self.outcome.changed = false;
+                (self.drawn, self.next_frame) = (self.at, self.at + pause);
             }
             let next = self.at.saturating_add(FRAME);
             if going {
@@ -132,7 +144,10 @@ impl Run {
     /// One step of the script; false at its end.
     fn act(&mut self, act: Act) -> Result<bool, Stop> {
         match act {
-            Act::Key(key) => self.tell(Msg::Key(key)),
+            Act::Key(key) => {
+                self.next_frame = self.next_frame.min(self.drawn + FRAME);
+                self.tell(Msg::Key(key));
+            }
             Act::Mark(label) => self.stage.mark(self.at, &label),
             Act::Resize(columns, rows) => {
                 self.stage.resize(self.at, (columns, rows));

@@ -17,6 +17,16 @@ use crate::view;
 /// A player shows a cursor where the last write ended: it is hidden with the first frame.
 const HIDE_CURSOR: &[u8] = b"\x1b[?25l";
 
+/// Least time between two frames: 20 a second.
+pub(super) const FRAME: Duration = Duration::from_millis(50);
+
+/// Bytes a second of frames that are kept in a cast, on average: a busy minute stays below 1.5 MB. What a busy screen
+/// costs is paid in fewer frames; a key is answered at once all the same.
+const BYTES_KEPT: f64 = 20_000.0;
+
+/// Most time between two frames of a cast while there is something new.
+const SLOWEST: Duration = Duration::from_secs(1);
+
 /// A cast in the making. After a failed write nothing more is written: what is in the file plays.
 #[derive(Debug)]
 pub(super) struct Cast {
@@ -132,13 +142,20 @@ pub(super) struct Stage {
     screen: Screen<Tee>,
     size: (u16, u16),
     seen: Option<Seen>,
+    /// Somebody else makes a cast of the terminal.
+    filmed: bool,
 }
 
 impl Stage {
     /// A stage of so many columns and rows, on the terminal or not.
     pub(super) fn new(on_terminal: bool, cast: Option<Cast>, (columns, rows): (u16, u16)) -> Self {
         let tee = Tee { terminal: on_terminal.then_some(Output), cast, at: Duration::ZERO };
-        Self { screen: Screen::new(tee, columns, rows), size: (columns, rows), seen: None }
+        Self { screen: Screen::new(tee, columns, rows), size: (columns, rows), seen: None, filmed: false }
+    }
+
+    /// Somebody else makes a cast of the terminal: its frames have the same budget.
+    pub(super) fn is_filmed(&mut self) {
+        self.filmed = true;
     }
 
     /// Columns and rows.
@@ -169,11 +186,12 @@ impl Stage {
         }
     }
 
-    /// Draws a frame, at `at` since the beginning; where the view, the filter or a pause changed, a marker before it.
+    /// Draws a frame, at `at` since the beginning; where the view, the filter or a pause changed, a marker before it. Gives
+    /// how long there is to be no other one.
     ///
     /// # Errors
     /// When the terminal cannot be written to, or the cast where there is no terminal.
-    pub(super) fn draw(&mut self, at: Duration, app: &App) -> Result<(), Error> {
+    pub(super) fn draw(&mut self, at: Duration, app: &App) -> Result<Duration, Error> {
         // A filter being typed is none yet.
         if !matches!(app.mode, Mode::Prompt(_)) {
             let now = Seen::of(app);
@@ -183,18 +201,22 @@ impl Stage {
             self.seen = Some(now);
         }
         self.screen.writer().at = at;
-        self.screen
+        let bytes = self
+            .screen
             .frame(|buf| view::draw(app, buf))
             .map_err(|e| Error::failed(format!("cannot write to the terminal: {e}")))?;
         let tee = self.screen.writer();
         match &mut tee.cast {
             // With nobody to see the dashboard, it is for the cast alone.
-            Some(cast) if tee.terminal.is_none() => match cast.failed.take() {
-                Some(error) => Err(cannot_write(&cast.name, &error)),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+            Some(cast) if tee.terminal.is_none() => {
+                if let Some(error) = cast.failed.take() {
+                    return Err(cannot_write(&cast.name, &error));
+                }
+            }
+            _ => {}
         }
+        let kept = self.filmed || tee.cast.is_some();
+        Ok(if kept { FRAME.max(Duration::from_secs_f64(bytes as f64 / BYTES_KEPT).min(SLOWEST)) } else { FRAME })
     }
 
     /// Ends the cast with an exit status.

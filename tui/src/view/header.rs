@@ -127,7 +127,7 @@ fn state(app: &App, theme: &Theme) -> Vec<Piece> {
         }
         return pieces;
     }
-    match (app.meanwhile(), app.live.ended) {
+    let mut pieces = match (app.meanwhile(), app.live.ended) {
         (Some(meanwhile), _) => vec![
             (
                 if ascii { "|| paused ".to_owned() } else { "❚❚ paused ".to_owned() },
@@ -140,6 +140,19 @@ fn state(app: &App, theme: &Theme) -> Vec<Piece> {
             let word = if app.settings.live { "live" } else { "replay" };
             vec![(if ascii { format!("* {word} ") } else { format!("● {word} ") }, theme.good()), elapsed]
         }
+    };
+    pieces.extend(recording(app, theme));
+    pieces
+}
+
+/// Whether it is recorded, how much, and how much not.
+fn recording(app: &App, theme: &Theme) -> Vec<Piece> {
+    let Some(stats) = &app.recording else { return Vec::new() };
+    let bad = theme.bad().add_modifier(Modifier::BOLD);
+    match (stats.failing, stats.dropped) {
+        (true, _) => vec![(" rec FAILS".to_owned(), bad)],
+        (false, 0) => vec![(format!(" rec {}B", text::short(stats.bytes as f64)), theme.dim())],
+        (false, missing) => vec![(format!(" rec -{}", text::count(missing)), bad)],
     }
 }
 

@@ -119,6 +119,21 @@ fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
             ]));
         }
     }
+    if let Some(stats) = &app.recording {
+        out.push(Line::default());
+        out.push(lines::head(theme, "The recording", "-w"));
+        let written = format!("{} opens, {} bytes", thousands(stats.records), thousands(stats.bytes));
+        out.push(lines::pair(theme, "written", written, theme.text()));
+        let style = if stats.dropped == 0 { theme.good() } else { theme.bad() };
+        out.push(lines::pair(theme, "missing", format!("{} opens", thousands(stats.dropped)), style));
+        let (state, style) =
+            if stats.failing { ("writing fails, and is tried again", theme.bad()) } else { ("goes on", theme.good()) };
+        out.push(lines::pair(theme, "state", state.to_owned(), style));
+        let error = stats.error.as_deref().unwrap_or_default();
+        for words in lines::wrap(error, columns.saturating_sub(13)).into_iter().filter(|words| !words.is_empty()) {
+            out.push(lines::pair(theme, "", words, theme.warn()));
+        }
+    }
     out.push(Line::default());
     out.push(lines::head(theme, "How full", ""));
     let history = &model.history;
