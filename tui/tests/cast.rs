@@ -202,6 +202,16 @@ fn the_keys_of_a_replay_stop_step_and_jump_also_behind_its_end() {
     pty.wait_for("two jumps", |screen| screen.contains("replay 00:00:2"));
     pty.keys(".,]");
     pty.wait_for("standing still, faster", |screen| screen.contains("❚❚ replay") && screen.contains("×2"));
+    pty.keys(":0:05\r");
+    pty.wait_for("five seconds in", |screen| screen.contains("replay 00:00:05"));
+    pty.keys("m");
+    pty.wait_for("the mark", |screen| screen.contains("marked 00:00:05") && screen.contains('▼'));
+    pty.keys(":half\r");
+    pty.wait_for("what a time looks like", |screen| screen.contains("^^^^ a time like 90, 1:30"));
+    pty.keys("\x15+20s\r");
+    pty.wait_for("twenty more", |screen| screen.contains("replay 00:00:25"));
+    pty.keys("{");
+    pty.wait_for("the mark again", |screen| screen.contains("replay 00:00:05"));
     pty.keys("?");
     pty.wait_for("the help on replays", |screen| screen.contains("ten seconds back"));
     pty.keys("qq");

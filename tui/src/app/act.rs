@@ -43,7 +43,12 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         | Action::Later
         | Action::Earlier
         | Action::Beginning
-        | Action::Ending => replay::act(app, action, effects),
+        | Action::Ending
+        | Action::Mark
+        | Action::NextMark
+        | Action::PreviousMark => replay::act(app, action, effects),
+        Action::GoTo if app.replay.is_none() => replay::act(app, action, effects),
+        Action::GoTo => app.mode = Mode::Prompt(Box::new(Prompt::new(Purpose::Time, String::new(), None))),
         Action::Live => view(app, Tab::Live),
         Action::Files => view(app, Tab::Files),
         Action::Failures => view(app, Tab::Failures),
@@ -262,7 +267,7 @@ pub(super) fn step(app: &mut App, by: isize) {
     }
 }
 
-pub(super) fn prompt_key(app: &mut App, key: KeyEvent) {
+pub(super) fn prompt_key(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>) {
     let Mode::Prompt(prompt) = &mut app.mode else { return };
     let typed = prompt.key(key, &app.lines);
     let (purpose, text) = (prompt.purpose, prompt.text.clone());
@@ -290,6 +295,18 @@ pub(super) fn prompt_key(app: &mut App, key: KeyEvent) {
             }
         }
         (Purpose::Search, Typed::Keep) => app.mode = Mode::Normal,
+        (Purpose::Time, Typed::Changed) => prompt.error = None,
+        (Purpose::Time, Typed::Undo) => app.mode = Mode::Normal,
+        (Purpose::Time, Typed::Keep) => match app.replay.as_ref().and_then(|replay| replay.time(&text)) {
+            Some(at) => {
+                app.mode = Mode::Normal;
+                effects.push(Effect::Control(crate::source::replay::Control::JumpTo(at)));
+            }
+            None => {
+                let why = "a time like 90, 1:30, 01:02:03, +20s, -5m or 50%";
+                prompt.error = Some((why.to_owned(), 0..text.len().max(1)));
+            }
+        },
     }
 }
 

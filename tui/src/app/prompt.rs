@@ -16,6 +16,8 @@ pub enum Purpose {
     Filter,
     /// A word to find.
     Search,
+    /// A time of a replay.
+    Time,
 }
 
 /// The line, and what is to be said about it.

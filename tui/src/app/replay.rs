@@ -4,6 +4,12 @@ use super::keys::Action;
 use super::{App, Effect};
 use crate::source::replay::{Control, Position, SPEEDS};
 
+/// Most marks.
+const MARKS: usize = 1000;
+
+/// A mark that is as near as that is meant, ns.
+const NEAR: u64 = 500_000_000;
+
 /// How far a jump goes, ns.
 const JUMP: i64 = 10_000_000_000;
 
@@ -14,9 +20,60 @@ pub struct Replay {
     pub position: Position,
     /// The recording's chunks: the latest return of an open in each (boot clock, ns), and the opens before it.
     pub chunks: Vec<(u64, u64)>,
+    /// Moments that were marked, boot clock, ns; in their order.
+    pub marks: Vec<u64>,
 }
 
 impl Replay {
+    /// A replay at its beginning.
+    #[must_use]
+    pub fn new(position: Position, chunks: Vec<(u64, u64)>) -> Self {
+        Self { position, chunks, marks: Vec::new() }
+    }
+
+    /// The moment that a text names, boot clock, ns: seconds, `1:30` or `01:02:03` into the recording, `+20s` or `-5m`
+    /// from here, a share of the whole.
+    #[must_use]
+    pub fn time(&self, text: &str) -> Option<u64> {
+        let text = text.trim();
+        let Position { at_ns, start_ns, .. } = self.position;
+        if let Some(share) = text.strip_suffix('%') {
+            let share: f64 = share.trim().parse().ok()?;
+            return (0.0..=100.0).contains(&share).then(|| self.at_share(share / 100.0)).flatten();
+        }
+        if let Some(on) = text.strip_prefix('+') {
+            return at_ns.checked_add(length(on)?);
+        }
+        if let Some(back) = text.strip_prefix('-') {
+            return Some(at_ns.saturating_sub(length(back)?).max(start_ns));
+        }
+        start_ns.checked_add(length(text)?)
+    }
+
+    /// How much of the recording lies before each mark.
+    pub fn marked_shares(&self) -> impl Iterator<Item = f64> {
+        let Position { start_ns, end_ns, .. } = self.position;
+        let whole = end_ns.map_or(0, |end| end.saturating_sub(start_ns));
+        let share = move |at: &u64| at.saturating_sub(start_ns) as f64 / whole as f64;
+        self.marks.iter().filter(move |_| whole > 0).map(share)
+    }
+
+    /// Marks this moment, or takes away the mark that is there; what was done, in words.
+    fn mark(&mut self) -> String {
+        let at = self.position.at_ns;
+        let time = crate::view::text::clock(self.seconds());
+        if let Some(there) = self.marks.iter().position(|mark| mark.abs_diff(at) < NEAR) {
+            self.marks.remove(there);
+            return format!("the mark at {time} is gone");
+        }
+        if self.marks.len() >= MARKS {
+            return format!("there are {MARKS} marks already: m on one takes it away");
+        }
+        let place = self.marks.partition_point(|mark| *mark < at);
+        self.marks.insert(place, at);
+        format!("marked {time}: {{ and }} go from mark to mark")
+    }
+
     /// Whole seconds into the recording, now.
     #[must_use]
     pub fn seconds(&self) -> u64 {
@@ -72,6 +129,30 @@ impl Replay {
     }
 }
 
+/// A length of time, ns: `90`, `1:30`, `01:02:03`, `20s`, `5m`, `1h`, `500ms`.
+fn length(text: &str) -> Option<u64> {
+    let seconds: f64 = if text.contains(':') {
+        let mut all = 0.0;
+        for part in text.split(':') {
+            all = all * 60.0 + f64::from(part.parse::<u32>().ok()?);
+        }
+        all
+    } else {
+        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(at);
+        let unit = match unit {
+            "" | "s" => 1.0,
+            "ms" => 0.001,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        number.parse::<f64>().ok()? * unit
+    };
+    // Saturating cast: no recording is that long.
+    Some((seconds * 1e9) as u64)
+}
+
 /// Takes in where the replay is; answers whether that can be seen.
 pub(super) fn moved(app: &mut App, position: Position) -> bool {
     let Some(replay) = &mut app.replay else { return false };
@@ -88,7 +169,32 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         app.notice = Some("that key is for replays: `opentop -r FILE`".into());
         return;
     };
-    let Position { start_ns, ended, ref mut speed, .. } = replay.position;
+    let Position { at_ns, start_ns, ended, .. } = replay.position;
+    let none = |where_to: &str| Some(format!("no mark {where_to}: m makes one"));
+    match action {
+        Action::Mark => {
+            app.notice = Some(replay.mark());
+            return;
+        }
+        Action::NextMark => {
+            let next = replay.marks.iter().find(|mark| **mark > at_ns.saturating_add(NEAR));
+            match next {
+                Some(mark) => effects.push(Effect::Control(Control::JumpTo(*mark))),
+                None => app.notice = none("behind this moment"),
+            }
+            return;
+        }
+        Action::PreviousMark => {
+            let before = replay.marks.iter().rfind(|mark| mark.saturating_add(NEAR) < at_ns);
+            match before {
+                Some(mark) => effects.push(Effect::Control(Control::JumpTo(*mark))),
+                None => app.notice = none("before this moment"),
+            }
+            return;
+        }
+        _ => {}
+    }
+    let speed = &mut replay.position.speed;
     let mut faster = |by: f64| {
         // Shown before the replay has answered: the next key counts from here.
         *speed = (*speed * by).clamp(*SPEEDS.start(), *SPEEDS.end());
@@ -116,7 +222,7 @@ mod tests {
     fn replay(chunks: Vec<(u64, u64)>, opens: u64) -> Replay {
         let position =
             Position { at_ns: 500, start_ns: 0, end_ns: Some(1000), playing: true, speed: 1.0, ended: false, opens };
-        Replay { position, chunks }
+        Replay::new(position, chunks)
     }
 
     #[test]
@@ -127,6 +233,34 @@ mod tests {
         assert!((replay.bars(7).iter().sum::<f64>() - 140.0).abs() < 1e-6);
         assert_eq!(replay.share(), Some(0.5));
         assert_eq!(replay.at_share(0.25), Some(250));
+    }
+
+    #[test]
+    fn a_time_is_said_as_people_say_it() {
+        let mut replay = replay(Vec::new(), 0);
+        const S: u64 = 1_000_000_000;
+        replay.position = Position { at_ns: 100 * S, start_ns: 10 * S, end_ns: Some(210 * S), ..replay.position };
+        let all = [("5", 15), ("1:30", 100), ("01:00:00", 3610), ("+20s", 120), ("-1m", 40), ("-5m", 10), ("50%", 110)];
+        for (text, seconds) in all {
+            assert_eq!(replay.time(text), Some(seconds * S), "{text}");
+        }
+        assert_eq!(replay.time("0.5"), Some(10 * S + S / 2));
+        for text in ["", "x", "1:x", "5 parsecs", "101%", "+", "--1"] {
+            assert_eq!(replay.time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_made_and_taken_away_at_the_same_moment() {
+        let mut replay = replay(Vec::new(), 0);
+        for at in [70 * NEAR, 10 * NEAR, 40 * NEAR] {
+            replay.position.at_ns = at;
+            replay.mark();
+        }
+        assert_eq!(replay.marks, [10 * NEAR, 40 * NEAR, 70 * NEAR]);
+        replay.position.at_ns = 40 * NEAR + 1;
+        assert!(replay.mark().contains("is gone"));
+        assert_eq!(replay.marks, [10 * NEAR, 70 * NEAR]);
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn key_pressed(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>) {
         _ => {}
     }
     match &mut app.mode {
-        Mode::Prompt(_) => prompt_key(app, key),
+        Mode::Prompt(_) => prompt_key(app, key, effects),
         Mode::Help(offset) => match action {
             Some(Action::Down) => *offset = offset.saturating_add(1),
             Some(Action::Up) => *offset = offset.saturating_sub(1),

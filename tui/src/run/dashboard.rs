@@ -262,7 +262,7 @@ async fn run(
     let mut positions = inputs.replay().map(replay::Replay::position);
     app.replay = inputs.replay().map(|replay| {
         let chunks = replay.index().iter().map(|entry| (entry.time_ns, entry.ordinal)).collect();
-        Replay { position: *replay.position().borrow(), chunks }
+        Replay::new(*replay.position().borrow(), chunks)
     });
     let mut script = options.script.into_iter().peekable();
     let (names_to, mut names) = tokio::sync::mpsc::channel(16);

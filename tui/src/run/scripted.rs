@@ -61,7 +61,7 @@ pub(super) fn cast(
     let mut app = App::new(session, settings);
     let deck = Deck::new(player, &index);
     let chunks = index.iter().map(|entry| (entry.time_ns, entry.ordinal)).collect();
-    app.replay = Some(Replay { position: deck.position(), chunks });
+    app.replay = Some(Replay::new(deck.position(), chunks));
     let mut run = Run {
         app,
         deck,

@@ -21,6 +21,7 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
     let word = match prompt.purpose {
         Purpose::Filter => " filter",
         Purpose::Search => " search",
+        Purpose::Time => " go to",
     };
     let below = Rect { y: area.y + 1, height: 1, ..area };
     let x = put(buf, area.x, area.y, area.width, word, theme.accent());
@@ -75,10 +76,10 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
             }
         }
         None => {
-            let hint = if prompt.purpose == Purpose::Filter {
-                HINT
-            } else {
-                "name, user, pid or part of a path; n and N go on from there"
+            let hint = match prompt.purpose {
+                Purpose::Filter => HINT,
+                Purpose::Search => "name, user, pid or part of a path; n and N go on from there",
+                Purpose::Time => "seconds, 1:30 or 01:02:03 into the recording · +20s or -5m from here · 50%",
             };
             put_cut(buf, start.min(caret), below.y, area.right().saturating_sub(start), hint, theme.dim());
         }
@@ -86,7 +87,7 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
 }
 
 fn matches(app: &App, prompt: &Prompt, theme: &Theme) -> Vec<(String, Style)> {
-    if prompt.purpose == Purpose::Search {
+    if prompt.purpose != Purpose::Filter {
         return Vec::new();
     }
     let model = app.model();

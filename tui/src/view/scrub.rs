@@ -46,6 +46,11 @@ pub(super) fn draw(app: &App, replay: &Replay, theme: &Theme, line: Rect, buf: &
         let x = bar.x + u16::try_from(column).unwrap_or(u16::MAX);
         put(buf, x, line.y, 1, &glyph.to_string(), if behind { theme.calm(share) } else { theme.faint() });
     }
+    for share in replay.marked_shares() {
+        let column = ((share * columns as f64) as usize).min(columns.saturating_sub(1));
+        let x = bar.x + u16::try_from(column).unwrap_or(0);
+        put(buf, x, line.y, 1, if ascii { "v" } else { "▼" }, theme.warn());
+    }
     if let Some(here) = here {
         let x = bar.x + u16::try_from(here).unwrap_or(0);
         put(buf, x, line.y, 1, if ascii { "|" } else { "┃" }, theme.accent());
