@@ -219,8 +219,8 @@ pub struct Config {
     pub flags: u32,
     /// Bytes waiting in the ring from which the reader is woken in any case; 0 to never ask.
     pub wake_bytes: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How much of the work is done, one of [`stage`].
+    pub stage: u32,
     /// Where the kernel keeps things.
     pub offsets: Offsets,
 }
@@ -229,8 +229,23 @@ pub struct Config {
 pub mod config {
     /// The offsets are those of the running kernel.
     pub const BTF: u32 = 1 << 0;
-    /// The kernel has the helper `bpf_task_pt_regs` (5.15).
-    pub const TASK_PT_REGS: u32 = 1 << 1;
+    /// The kernel has the helpers `bpf_get_current_task_btf` and `bpf_task_pt_regs` (5.11, 5.15), whose answers' members are
+    /// plain loads.
+    pub const TYPED_TASK: u32 = 1 << 1;
+}
+
+/// Values of [`Config::stage`]: what the probe does of its work, so that a bench can tell what each part costs.
+pub mod stage {
+    /// All of it: what everybody gets.
+    pub const WHOLE: u32 = 0;
+    /// Nothing: every program is empty.
+    pub const EMPTY: u32 = 1;
+    /// Entry and return are matched, and counted.
+    pub const COUNT: u32 = 2;
+    /// The name and the directory are read as well.
+    pub const PATH: u32 = 3;
+    /// The record goes into the ring as well, but nobody is woken.
+    pub const RING: u32 = 4;
 }
 
 /// Where the running kernel keeps what the probe reads, in bytes, from its BTF (Rust emits no CO-RE relocations).
@@ -255,12 +270,24 @@ pub struct Offsets {
     pub task_fs: u32,
     /// `task_struct.files`
     pub task_files: u32,
+    /// `task_struct.cred`
+    pub task_cred: u32,
+    /// `task_struct.cgroups`
+    pub task_cgroups: u32,
     /// `task_struct.signal`
     pub task_signal: u32,
     /// `task_struct.stack`
     pub task_stack: u32,
     /// Where a 32-bit system call is marked: `task_struct.thread_info.status` on x86-64, `.flags` on arm64
     pub task_compat: u32,
+    /// `cred.uid`
+    pub cred_uid: u32,
+    /// `css_set.dfl_cgrp`: the cgroup of version 2
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`
+    pub kernfs_node_id: u32,
     /// `signal_struct.live`
     pub signal_live: u32,
     /// From the bottom of the kernel's stack to the `pt_regs` of the system call.

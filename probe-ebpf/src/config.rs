@@ -12,7 +12,7 @@ pub static CONFIG: Config = Config {
     self_tgid: 0,
     flags: 0,
     wake_bytes: 0,
-    reserved: 0,
+    stage: 0,
     offsets: Offsets {
         task_real_parent: 0,
         task_group_leader: 0,
@@ -22,9 +22,15 @@ pub static CONFIG: Config = Config {
         task_comm: 0,
         task_fs: 0,
         task_files: 0,
+        task_cred: 0,
+        task_cgroups: 0,
         task_signal: 0,
         task_stack: 0,
         task_compat: 0,
+        cred_uid: 0,
+        css_set_dfl_cgrp: 0,
+        cgroup_kn: 0,
+        kernfs_node_id: 0,
         signal_live: 0,
         stack_pt_regs: 0,
         pt_regs_nr: 0,
@@ -51,10 +57,13 @@ pub static CONFIG: Config = Config {
 
 /// One field of the configuration. Volatile, or the compiler would fold the zeros above into the code.
 macro_rules! setting {
-    ($($field:ident).+) => {
+    ($($field:ident).+) => {{
+        // It may stand within an unsafe block.
+        #[allow(unused_unsafe)]
         // SAFETY: a field of a static is valid and aligned, and nothing writes it while the probe runs.
-        unsafe { ::core::ptr::read_volatile(::core::ptr::addr_of!($crate::config::CONFIG.$($field).+)) }
-    };
+        let value = unsafe { ::core::ptr::read_volatile(::core::ptr::addr_of!($crate::config::CONFIG.$($field).+)) };
+        value
+    }};
 }
 pub(crate) use setting;
 
@@ -64,10 +73,17 @@ pub fn btf() -> bool {
     flags() & bits::BTF != 0
 }
 
-/// Whether `bpf_task_pt_regs` is there.
+/// Whether the kernel hands out the current task in a way that the verifier knows its type, and the offsets can be used: a
+/// member is a plain load then, where it is a call of a helper otherwise.
 #[inline(always)]
-pub fn task_pt_regs() -> bool {
-    flags() & bits::TASK_PT_REGS != 0
+pub fn typed() -> bool {
+    flags() & (bits::BTF | bits::TYPED_TASK) == bits::BTF | bits::TYPED_TASK
+}
+
+/// How much of the work is done. The verifier knows it, and takes out what is not.
+#[inline(always)]
+pub fn stage() -> u32 {
+    setting!(stage)
 }
 
 #[inline(always)]

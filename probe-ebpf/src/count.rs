@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey, RecordHeader, loss};
+use probe_common::{COMM_LEN, HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey, RecordHeader, loss};
 
 use crate::maps::{InFlight, LOSSES, OTHERS, PROCESSES, ZEROS};
 
@@ -71,10 +71,26 @@ pub fn open(entry: &InFlight, now_ns: u64) -> Option<*mut ProcessCounts> {
         (*row).last_ns = now_ns;
         // A thread's name says less than its process's: the leader's wins.
         if header.tid == header.tgid || (*row).comm[0] == 0 {
-            (*row).comm = header.comm;
+            copy_comm(&raw mut (*row).comm, &raw const header.comm);
         }
     }
     Some(row)
+}
+
+/// Copies a thread's name. As an array it would be copied byte by byte.
+///
+/// # Safety
+/// Both are valid, at a multiple of 4, as in [`ProcessCounts`] and [`RecordHeader`].
+#[inline(always)]
+unsafe fn copy_comm(to: *mut [u8; COMM_LEN], from: *const [u8; COMM_LEN]) {
+    let (to, from) = (to.cast::<u32>(), from.cast::<u32>());
+    // SAFETY: the caller's. Volatile, or it becomes a call of memmove.
+    unsafe {
+        to.write_volatile(from.read_volatile());
+        to.add(1).write_volatile(from.add(1).read_volatile());
+        to.add(2).write_volatile(from.add(2).read_volatile());
+        to.add(3).write_volatile(from.add(3).read_volatile());
+    }
 }
 
 /// Counts one open of which only the return was seen.
@@ -89,7 +105,7 @@ pub fn unseen(header: &RecordHeader) -> Option<*mut ProcessCounts> {
         }
         (*row).last_ns = header.start_ns;
         if (*row).comm[0] == 0 {
-            (*row).comm = header.comm;
+            copy_comm(&raw mut (*row).comm, &raw const header.comm);
         }
     }
     Some(row)

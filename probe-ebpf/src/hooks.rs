@@ -198,8 +198,8 @@ pub fn f_openat2_ret_twin(ctx: FExitContext) -> u32 {
 /// The n-th argument of a `syscalls:sys_enter_*` tracepoint: behind 8 bytes of common fields and 8 of the number.
 #[inline(always)]
 fn arg(ctx: &TracePointContext, n: usize) -> u64 {
-    // SAFETY: within the context, which the verifier checks.
-    unsafe { ctx.read_at(16 + 8 * n) }.unwrap_or(0)
+    // SAFETY: within the context, which the verifier checks. aya's read_at would call a helper for it.
+    unsafe { ctx.as_ptr().cast::<u64>().add(2 + n).read_volatile() }
 }
 
 /// The result of a `syscalls:sys_exit_*` tracepoint.

@@ -34,6 +34,9 @@ pub struct InFlight {
     pub completed: u32,
     /// Its result, descriptor or −errno.
     pub result: i32,
+    /// Whether the last open was another process's, whose work this kernel thread did.
+    pub foreign: u32,
+    pub padding: u32,
     /// `start_boottime` of the process, 0 until it was looked up.
     pub process_start_ns: u64,
     /// The record's fixed part.

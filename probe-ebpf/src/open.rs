@@ -7,12 +7,11 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_ktime_get_boot_ns, bpf_probe_read_user, generated::bpf_ringbuf_output,
+        bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, bpf_probe_read_user, generated::bpf_ringbuf_output,
     },
 };
 use aya_log_ebpf::{debug, warn};
-use probe_common::{Offsets, RECORD_VERSION, RecordHeader, capture, loss, marks, route};
+use probe_common::{Offsets, RECORD_VERSION, RecordHeader, capture, loss, marks, route, stage};
 
 use crate::{
     arch,
@@ -20,7 +19,7 @@ use crate::{
     count::{self, lost},
     maps::{EVENTS, INFLIGHT, INLINE_NAME, InFlight, LONG, NAMED_LONG, WAKE, ZEROS},
     path::{self, Name},
-    process::{self, read},
+    process::{self, Current, read},
 };
 
 /// Which function is in flight: a return belongs to the entry of the same function only.
@@ -102,11 +101,14 @@ pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
 /// [`enter`], by one of two programs.
 #[inline(always)]
 pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let task = process::task();
+    if config::stage() == stage::EMPTY {
+        return;
+    }
+    let current = Current::get();
+    let pid_tgid = current.pid_tgid;
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
     let (subject, owner) =
-        if request.kind == kind::IO_URING { requester(request.request, pid_tgid, task) } else { (pid_tgid, task) };
+        if request.kind == kind::IO_URING { requester(request.request, pid_tgid) } else { (pid_tgid, None) };
     if process::wanted(subject).is_none() {
         return;
     }
@@ -150,38 +152,44 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     header.dirfd = request.dirfd;
     (header.route, header.marks) = (request.route, 0);
     if request.route == route::SYSCALL {
-        let (by, compat) = process::syscall_route(task);
+        let (by, compat) = process::syscall_route(current);
         header.route = by;
         if compat {
             header.marks = marks::COMPAT;
         }
     }
     // A cached start would be wrong where one kernel thread works for many.
-    if entry.process_start_ns == 0 || owner != task {
+    if let Some(owner) = owner {
         entry.process_start_ns = process::start_ns(owner);
+        entry.header.ppid = process::ppid(owner);
+    } else {
+        if entry.process_start_ns == 0 || entry.foreign != 0 {
+            entry.process_start_ns = process::start_ns(process::task());
+        }
+        entry.header.ppid = current.ppid();
     }
-    entry.header.ppid = process::ppid(owner);
+    entry.foreign = u32::from(owner.is_some());
     entry.header.process_start_ns = entry.process_start_ns;
     // SAFETY: no arguments, no conditions. Last, so that the open's time has as little of this in it as can be.
     entry.header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
 }
 
-/// Whose request it is: its pid_tgid and its task.
+/// Whose request it is: its pid_tgid, and its task where that is not the current one.
 #[inline(always)]
-fn requester(request: u64, current: u64, task: u64) -> (u64, u64) {
+fn requester(request: u64, current: u64) -> (u64, Option<u64>) {
     let offset = setting!(offsets.req_task);
     if !config::btf() || offset == Offsets::NONE {
-        return (current, task);
+        return (current, None);
     }
-    let Some(owner) = read::<u64>(request + u64::from(offset)) else { return (current, task) };
+    let Some(owner) = read::<u64>(request + u64::from(offset)) else { return (current, None) };
     let tgid: Option<u32> = read(owner + u64::from(setting!(offsets.task_tgid)));
     let tid: Option<u32> = read(owner + u64::from(setting!(offsets.task_pid)));
     match (tgid, tid) {
         // A worker that is a thread of the process (5.12 on) is who opens.
         (Some(tgid), Some(tid)) if u64::from(tgid) != current >> 32 => {
-            ((u64::from(tgid) << 32) | u64::from(tid), owner)
+            ((u64::from(tgid) << 32) | u64::from(tid), Some(owner))
         }
-        _ => (current, task),
+        _ => (current, None),
     }
 }
 
@@ -198,6 +206,9 @@ fn insert(pid_tgid: u64) -> Option<*mut InFlight> {
 /// For the first one within an open: what a driver opens in turn is not what was asked for.
 #[inline(always)]
 pub fn named(filename: u64, open_flags: u64) {
+    if matches!(config::stage(), stage::EMPTY | stage::COUNT) {
+        return;
+    }
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return };
     // SAFETY: a value of INFLIGHT that only this thread uses.
@@ -211,7 +222,7 @@ pub fn named(filename: u64, open_flags: u64) {
         }
     }
     if let Some(name) = read::<u64>(filename) {
-        path::fill(entry, pid_tgid, process::task(), Name::Kernel(name));
+        path::fill(entry, pid_tgid, Name::Kernel(name));
     }
 }
 
@@ -238,7 +249,11 @@ pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
 /// [`leave`], by one of two programs.
 #[inline(always)]
 pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
-    let pid_tgid = bpf_get_current_pid_tgid();
+    if config::stage() == stage::EMPTY {
+        return;
+    }
+    let current = Current::get();
+    let pid_tgid = current.pid_tgid;
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         // SAFETY: a value of INFLIGHT that only this thread uses.
         Some(entry) => unsafe { &mut *entry },
@@ -261,25 +276,23 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     }
     // SAFETY: no arguments, no conditions.
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let task = process::task();
     entry.header.ret = result;
     entry.header.duration_ns = now_ns.saturating_sub(entry.header.start_ns);
-    entry.header.uid = bpf_get_current_uid_gid() as u32;
-    // SAFETY: no arguments, no conditions.
-    entry.header.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
-    comm(entry, kind, pid_tgid);
+    entry.header.uid = current.uid();
+    entry.header.cgroup_id = current.cgroup_id();
+    comm(entry, kind, current);
     if kind == kind::SYSCALL && entry.header.marks & marks::COMPAT == 0 && entry.header.route != route::OPENAT2 {
         entry.header.flags &= !O_LARGEFILE;
     }
-    if entry.named == 0 {
+    if entry.named == 0 && config::stage() != stage::COUNT {
         // It failed before the kernel was done with the name, or the hook has no view of the kernel's copy.
         if kind == kind::HANDLE {
             if result >= 0 {
-                path::fill_from_descriptor(entry, pid_tgid, task, result);
+                path::fill_from_descriptor(entry, pid_tgid, result);
             }
         } else {
             let name = entry.user_name;
-            path::fill(entry, pid_tgid, task, Name::User(name));
+            path::fill(entry, pid_tgid, Name::User(name));
         }
     }
     let marks = entry.header.marks;
@@ -309,17 +322,15 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
 
 /// Name of the thread; of the requester where a kernel thread did the work.
 #[inline(always)]
-fn comm(entry: &mut InFlight, kind: u32, pid_tgid: u64) {
-    if kind == kind::IO_URING && entry.header.tgid != (pid_tgid >> 32) as u32 && config::btf() {
+fn comm(entry: &mut InFlight, kind: u32, current: Current) {
+    if kind == kind::IO_URING && entry.header.tgid != (current.pid_tgid >> 32) as u32 && config::btf() {
         let owner = read::<u64>(entry.request + u64::from(setting!(offsets.req_task)));
         if let Some(comm) = owner.and_then(|owner| read(owner + u64::from(setting!(offsets.task_comm)))) {
             entry.header.comm = comm;
             return;
         }
     }
-    if let Ok(comm) = bpf_get_current_comm() {
-        entry.header.comm = comm;
-    }
+    current.comm(&mut entry.header.comm);
 }
 
 /// The result of an open as descriptor or −errno; `None` when this was no open yet.
@@ -376,13 +387,13 @@ fn leave_unseen<C: EbpfContext>(ctx: &C, kind: u32, pid_tgid: u64, ret: i64) {
     lost(loss::NO_ENTRY, 1);
     debug!(ctx, "no entry seen of an open of thread {}", pid_tgid as u32);
     let Some(zeros) = ZEROS.get(0) else { return };
-    let task = process::task();
+    let current = Current::get();
     let mut header: RecordHeader = zeros.inflight.header;
     header.version = RECORD_VERSION;
     header.route = match kind {
         kind::EXEC => route::EXEC,
         kind::HANDLE => route::HANDLE,
-        _ => process::syscall_route(task).0,
+        _ => process::syscall_route(current).0,
     };
     header.marks = marks::NO_ENTRY | marks::NAME_UNREADABLE;
     if kind == kind::EXEC && result == 0 {
@@ -390,19 +401,15 @@ fn leave_unseen<C: EbpfContext>(ctx: &C, kind: u32, pid_tgid: u64, ret: i64) {
     }
     header.tgid = (pid_tgid >> 32) as u32;
     header.tid = pid_tgid as u32;
-    header.ppid = process::ppid(task);
-    header.process_start_ns = process::start_ns(task);
-    header.uid = bpf_get_current_uid_gid() as u32;
+    header.ppid = current.ppid();
+    header.process_start_ns = process::start_ns(process::task());
+    header.uid = current.uid();
     header.ret = result;
     header.dirfd = -1;
     // SAFETY: no arguments, no conditions.
-    unsafe {
-        header.start_ns = bpf_ktime_get_boot_ns();
-        header.cgroup_id = bpf_get_current_cgroup_id();
-    }
-    if let Ok(comm) = bpf_get_current_comm() {
-        header.comm = comm;
-    }
+    header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
+    header.cgroup_id = current.cgroup_id();
+    current.comm(&mut header.comm);
     lost(loss::NAME_UNREADABLE, 1);
     let row = count::unseen(&header);
     // SAFETY: the header is on the stack, whole.
@@ -459,8 +466,13 @@ fn drop_long(entry: &mut InFlight, pid_tgid: u64) {
 /// `data` points to `len` bytes.
 #[inline(always)]
 unsafe fn output(data: *const u8, len: u64) -> bool {
+    if matches!(config::stage(), stage::COUNT | stage::PATH) {
+        return true;
+    }
     let mut flags = u64::from(BPF_RB_NO_WAKEUP);
-    if let Some(wake) = WAKE.get_ptr_mut(0) {
+    if config::stage() != stage::RING
+        && let Some(wake) = WAKE.get_ptr_mut(0)
+    {
         // SAFETY: a value of WAKE. Two CPUs may both find it set and wake twice: that costs, it does not hurt.
         if unsafe { core::ptr::read_volatile(wake) } != 0 {
             // SAFETY: the same.

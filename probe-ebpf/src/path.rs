@@ -9,7 +9,7 @@ use crate::{
     config::{self, setting},
     count::lost,
     maps::{COMPONENT, INFLIGHT, INLINE_DIR, INLINE_NAME, InFlight, LONG, Long, NAMED_INLINE, NAMED_LONG, ZEROS},
-    process::read,
+    process::{self, read},
 };
 
 /// `AT_FDCWD` of fcntl.h.
@@ -62,7 +62,7 @@ struct Dentry {
 
 /// Puts the name, and for a relative one its directory, into the entry, or into [`LONG`] if it is long.
 #[inline(always)]
-pub fn fill(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
+pub fn fill(entry: &mut InFlight, pid_tgid: u64, name: Name) {
     if let Name::User(_) = name {
         entry.header.marks |= marks::NAME_FROM_USER;
     }
@@ -83,17 +83,17 @@ pub fn fill(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
             entry.named = NAMED_INLINE;
             return;
         }
-        if walk_inline(pid_tgid, task) != 0 {
+        if walk_inline(pid_tgid, process::task()) != 0 {
             entry.named = NAMED_INLINE;
             return;
         }
     }
-    fill_long(entry, pid_tgid, task, name);
+    fill_long(entry, pid_tgid, name);
 }
 
 /// [`fill`] for what does not fit the entry.
 #[inline(always)]
-fn fill_long(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
+fn fill_long(entry: &mut InFlight, pid_tgid: u64, name: Name) {
     entry.named = NAMED_INLINE;
     let long = match long(pid_tgid) {
         Some(long) => long,
@@ -138,7 +138,7 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, task: u64, name: Name) {
     let name_len = (len as usize - 1) & NAME_MAX;
     entry.header.name_len = name_len as u16;
     if needs_dir(&entry.header, long.bytes[0]) {
-        if walk_long(pid_tgid, task) == 0 {
+        if walk_long(pid_tgid, process::task()) == 0 {
             entry.header.marks |= marks::DIR_TRUNCATED;
         }
     }
@@ -183,13 +183,13 @@ fn descriptor(task: u64, fd: i32) -> Option<Path> {
 
 /// Puts the path of an opened descriptor into the entry, as its directory.
 #[inline(always)]
-pub fn fill_from_descriptor(entry: &mut InFlight, pid_tgid: u64, task: u64, fd: i32) {
+pub fn fill_from_descriptor(entry: &mut InFlight, pid_tgid: u64, fd: i32) {
     entry.named = NAMED_INLINE;
     if !config::btf() {
         return;
     }
     entry.header.dirfd = fd;
-    if walk_inline(pid_tgid, task) != 0 {
+    if walk_inline(pid_tgid, process::task()) != 0 {
         entry.header.marks |= marks::DIR_IS_FILE;
     } else {
         entry.header.marks |= marks::DIR_IS_FILE | marks::DIR_TRUNCATED;

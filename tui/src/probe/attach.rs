@@ -14,6 +14,7 @@ use probe_common::Offsets;
 use super::{
     btf::Btf,
     kretprobe::{self, Kretprobe},
+    stage::Stage,
     tracefs,
 };
 use crate::{
@@ -62,6 +63,7 @@ const EXTRAS: [Extra; 3] = [
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     kind: AttachKind,
+    stage: Stage,
     btf: Option<&Btf>,
     offsets: Option<&Offsets>,
 ) -> Result<Attached, Refusal> {
@@ -69,8 +71,8 @@ pub(super) fn attach(
     let posted_early = btf.is_some_and(|btf| btf.offset("io_kiocb", "cqe.res").is_none());
     let mut attached = Attached::default();
     attached.routes = match kind {
-        AttachKind::Kprobe => kprobes(ebpf, offsets, &mut attached.kretprobes)?,
-        AttachKind::Fentry => fentries(ebpf, btf, offsets)?,
+        AttachKind::Kprobe => kprobes(ebpf, stage, offsets, &mut attached.kretprobes)?,
+        AttachKind::Fentry => fentries(ebpf, stage, btf, offsets)?,
         AttachKind::Tracepoint => tracefs::with(|_| tracepoints(ebpf)).map_err(Refusal::other)??,
     };
     if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
@@ -226,13 +228,16 @@ fn kretprobe(ebpf: &mut Ebpf, program: &str, function: &str, all: &mut Vec<Kretp
 
 fn kprobes(
     ebpf: &mut Ebpf,
+    stage: Stage,
     offsets: Option<&Offsets>,
     returns: &mut Vec<Kretprobe>,
 ) -> Result<Vec<RouteState>, Refusal> {
     if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
         return Err(Refusal::other("this kernel is built without kprobes (CONFIG_KPROBE_EVENTS)".into()));
     }
-    first_of(&FILE_OPEN, |f| kprobe(ebpf, "k_filp_open", f))?;
+    if stage != Stage::Two {
+        first_of(&FILE_OPEN, |f| kprobe(ebpf, "k_filp_open", f))?;
+    }
     // The return first: an entry without it would wait forever.
     kretprobe(ebpf, "k_openat2_ret", "do_sys_openat2", returns)?;
     kprobe(ebpf, "k_openat2", "do_sys_openat2")?;
@@ -247,7 +252,12 @@ fn kprobes(
     Ok(routes)
 }
 
-fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Result<Vec<RouteState>, Refusal> {
+fn fentries(
+    ebpf: &mut Ebpf,
+    stage: Stage,
+    btf: Option<&Btf>,
+    offsets: Option<&Offsets>,
+) -> Result<Vec<RouteState>, Refusal> {
     let (Some(btf), Ok(aya_btf)) = (btf, AyaBtf::from_sys_fs()) else {
         return Err(Refusal::other("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs".into()));
     };
@@ -265,13 +275,15 @@ fn fentries(ebpf: &mut Ebpf, btf: Option<&Btf>, offsets: Option<&Offsets>) -> Re
         p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))
     };
     let preemptible = preemptible();
-    first_of(&FILE_OPEN, |f| {
-        pair("f_filp_open", "", f, 3)?;
-        if preemptible { pair("f_filp_open_twin", "", f, 3) } else { Ok(()) }
-    })?;
+    if stage != Stage::Two {
+        first_of(&FILE_OPEN, |f| {
+            pair("f_filp_open", "", f, 3)?;
+            if preemptible { pair("f_filp_open_twin", "", f, 3) } else { Ok(()) }
+        })?;
+    }
     pair("f_openat2", "f_openat2_ret", "do_sys_openat2", 3)?;
     // Where they are not needed they only cost.
-    if preemptible {
+    if preemptible && stage != Stage::Two {
         pair("f_openat2_twin", "f_openat2_ret_twin", "do_sys_openat2", 3)?;
     }
     let mut routes = native();

@@ -10,6 +10,7 @@ mod kretprobe;
 mod meter;
 mod offsets;
 mod scope;
+mod stage;
 mod sys;
 mod tracefs;
 
@@ -35,6 +36,7 @@ use crate::{
 };
 use counters::CounterReader;
 pub use meter::Meter;
+pub use stage::Stage;
 
 /// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
 #[cfg(target_arch = "x86_64")]
@@ -78,6 +80,8 @@ pub struct Options {
     pub inflight: u32,
     /// Rows of the table of processes.
     pub processes: u32,
+    /// How much of its work the probe does: a bench asks for less than all.
+    pub stage: Stage,
 }
 
 impl Default for Options {
@@ -91,6 +95,7 @@ impl Default for Options {
             log: None,
             inflight: 16384,
             processes: 16384,
+            stage: Stage::Whole,
         }
     }
 }
@@ -139,7 +144,7 @@ impl Probe {
         let mut capture_map: Array<MapData, [u8; CAPTURE]> =
             take_map(&mut ebpf, "CAPTURE")?.try_into().map_err(|_| broken("CAPTURE"))?;
         write_capture(&mut capture_map, Capture { flags: capture::OFF, uid: 0 })?;
-        let (attach, reason, attached) = attach_first(&mut ebpf, options.attach, btf.as_ref(), offsets.as_ref().ok())?;
+        let (attach, reason, attached) = attach_first(&mut ebpf, options, btf.as_ref(), offsets.as_ref().ok())?;
         attach::attach_processes(&mut ebpf).map_err(|r| refused(&[(None, r)]))?;
         let uname = nix::sys::utsname::uname().map_err(|e| Error::failed(format!("uname failed: {}", e.desc())))?;
         let text = |s: &std::ffi::OsStr| escaped(s.as_encoded_bytes());
@@ -360,12 +365,13 @@ fn configuration(options: &Options, btf: Option<&btf::Btf>, offsets: Option<&Off
         configuration.flags |= config::BTF;
     }
     if btf.is_some_and(|btf| btf.has_enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")) {
-        configuration.flags |= config::TASK_PT_REGS;
+        configuration.flags |= config::TYPED_TASK;
     }
     // While the reader sleeps between two polls a small ring fills up: then it is woken.
     if options.ring_bytes < 4 << 20 {
         configuration.wake_bytes = options.ring_bytes / 4;
     }
+    configuration.stage = options.stage.to_abi();
     configuration.self_tgid = std::process::id();
     let ns = std::fs::metadata("/proc/self/ns/pid").map_err(|e| {
         Error::failed(format!("/proc/self/ns/pid could not be read: {}. Mount /proc and try again.", in_words(&e)))
@@ -421,15 +427,16 @@ type Chosen = (AttachKind, String, attach::Attached);
 /// The first kind that really attaches, with why.
 fn attach_first(
     ebpf: &mut Ebpf,
-    wanted: Option<AttachKind>,
+    options: &Options,
     btf: Option<&btf::Btf>,
     offsets: Option<&Offsets>,
 ) -> Result<Chosen, Error> {
+    let wanted = options.attach;
     let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
     let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
     let mut refusals = Vec::new();
     for kind in kinds {
-        match attach::attach(ebpf, *kind, btf, offsets) {
+        match attach::attach(ebpf, *kind, options.stage, btf, offsets) {
             Ok(attached) => {
                 let reason = match (wanted, refusals.is_empty()) {
                     (Some(_), _) => "as asked for".to_owned(),
