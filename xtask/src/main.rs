@@ -2,6 +2,7 @@
 
 mod apt;
 mod assets;
+mod bench;
 mod cmd;
 mod cross;
 mod guest;
@@ -25,6 +26,8 @@ use clap::Parser;
 enum Task {
     /// Write the manual pages, completions and snapshots of --help anew, from the command line
     Assets,
+    /// Measure what opentop costs, beside what other tools cost
+    Bench(bench::Args),
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
     /// Build opentop and start it, with sudo where needed
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     }
     let done = match Task::parse() {
         Task::Assets => assets::main().map(|()| ExitCode::SUCCESS),
+        Task::Bench(args) => bench::main(&args),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
