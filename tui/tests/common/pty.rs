@@ -85,12 +85,18 @@ struct Seen {
 impl Pty {
     /// Starts `command` in a terminal of `cols` × `rows`, as its controlling terminal.
     pub fn start(command: &mut Command, cols: u16, rows: u16) -> Self {
+        command.env("COLORTERM", "truecolor").env("LANG", "C.UTF-8");
+        Self::start_as_it_is(command, cols, rows)
+    }
+
+    /// The same without a word about colours and language in its environment.
+    pub fn start_as_it_is(command: &mut Command, cols: u16, rows: u16) -> Self {
         let pty = Pair::open();
         set_size(&pty.master, cols, rows);
         let before = tcgetattr(&pty.slave).unwrap();
         let stream = || Stdio::from(pty.slave.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
-        command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor").env("LANG", "C.UTF-8");
+        command.env("TERM", "xterm-256color");
         let setup = || {
             nix::unistd::setsid()?;
             // SAFETY: stdin is the terminal by now; TIOCSCTTY takes an integer.
