@@ -32,7 +32,7 @@ use super::{
     user::{Invoker, as_invoker},
 };
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, in_words},
     escape::{Escaped, escaped},
 };
 
@@ -72,7 +72,7 @@ pub(super) fn hold(cmd: &[OsString], invoker: Option<&Invoker>, streams: Streams
     let path = std::env::var_os("PATH");
     let program = as_invoker(invoker, || resolve(name, path.as_deref()))??;
     let image = Image::new(&program, cmd, invoker)?;
-    let broken = |e: std::io::Error| Error::failed(format!("making a pipe failed: {e}"));
+    let broken = |e: std::io::Error| Error::failed(format!("making a pipe failed: {}", in_words(&e)));
     let (wait, go) = std::io::pipe().map_err(broken)?;
     let (failed, report) = std::io::pipe().map_err(broken)?;
     // An inherited "ignore" would make the kernel throw the exit status away.
@@ -107,7 +107,7 @@ impl Held {
         let mut errno = [0; 4];
         match self.failed.read_exact(&mut errno) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {}
-            Err(e) => return Err(Error::failed(format!("starting {name} failed: {e}"))),
+            Err(e) => return Err(Error::failed(format!("starting {name} failed: {}", in_words(&e)))),
             Ok(()) => {
                 let _ = waitpid(self.pid, None);
                 return Err(cannot_execute(name, Errno::from_raw(i32::from_ne_bytes(errno))));
@@ -119,10 +119,9 @@ impl Held {
             while let Err(Errno::EINTR) = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {}
             let _ = ends.blocking_send(End::Command);
         };
-        std::thread::Builder::new()
-            .name("command".into())
-            .spawn(wait)
-            .map_err(|e| Error::failed(format!("starting the thread that waits for {name} failed: {e}")))?;
+        std::thread::Builder::new().name("command".into()).spawn(wait).map_err(|e| {
+            Error::failed(format!("starting the thread that waits for {name} failed: {}", in_words(&e)))
+        })?;
         Ok(Running { pid, ended: false })
     }
 }

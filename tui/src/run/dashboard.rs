@@ -21,7 +21,7 @@ use crate::app::replay::Replay;
 use crate::app::{App, Effect, Look, Msg, Outcome, Own, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, in_words};
 use crate::probe::Meter;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::recording::{Recorder, Stats};
@@ -248,14 +248,17 @@ async fn run(
     options: DashboardOptions,
 ) -> Result<Account, Error> {
     let no_terminal = |error: io::Error| {
-        Error::failed(format!("the dashboard needs a terminal ({error}); `opentop trace` writes lines to anything"))
+        Error::failed(format!(
+            "the dashboard needs a terminal ({}); `opentop trace` writes lines to anything",
+            in_words(&error)
+        ))
     };
     let taken = options.on_terminal.then(|| Taken::new(options.mouse)).transpose().map_err(no_terminal)?;
-    let no_keys = |e| Error::failed(format!("cannot start the reader of keys: {e}"));
+    let no_keys = |e: io::Error| Error::failed(format!("cannot start the reader of keys: {}", in_words(&e)));
     let mut keys = options.on_terminal.then(keyboard::start).transpose().map_err(no_keys)?;
     // Those that end a session are waited for elsewhere, and come as the end of the input.
     let mut resized = signal(SignalKind::window_change())
-        .map_err(|e| Error::failed(format!("cannot watch the size of the terminal: {e}")))?;
+        .map_err(|e| Error::failed(format!("cannot watch the size of the terminal: {}", in_words(&e))))?;
     let began = Instant::now();
     let (columns, rows) = stage.size();
     let mut app = App::new(session, options.settings);

@@ -28,7 +28,7 @@ pub mod terminal;
 mod trace;
 mod user;
 
-use std::{ffi::OsString, io::Write as _, path::Path, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::Write as _, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -477,6 +477,7 @@ async fn end_after(duration: Duration, tell: mpsc::Sender<End>) {
 }
 
 fn runtime() -> Result<Runtime, Error> {
+    descriptors_left()?;
     // One worker drains the ring while the main thread formats and writes.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -485,6 +486,21 @@ fn runtime() -> Result<Runtime, Error> {
         .build()
         .map_err(|e| Error::failed(format!("starting the runtime failed: {}", output::in_words(&e))))
 }
+
+/// Whether there are descriptors left for what a session opens while it runs: the runtime panics for want of one.
+fn descriptors_left() -> Result<(), Error> {
+    let duplicates: Result<Vec<_>, _> =
+        (0..DESCRIPTORS).map(|_| std::io::stderr().as_fd().try_clone_to_owned()).collect();
+    duplicates.map(drop).map_err(|e| {
+        Error::failed(format!(
+            "too few file descriptors are left ({}); `ulimit -n 1024` allows more, then try again",
+            output::in_words(&e)
+        ))
+    })
+}
+
+/// Descriptors of a runtime, its signals, a recording, a saved list, and looks into /proc.
+const DESCRIPTORS: usize = 24;
 
 /// A capture of a process that is not there would wait for ever.
 fn processes_exist(pids: &[u32]) -> Result<(), Error> {

@@ -105,10 +105,9 @@ pub(super) fn watch(blocked: &Blocked, ends: mpsc::Sender<End>, patient: bool) -
             quick_end(second.as_ref().map_or(first.number, |second| second.number), second.is_none());
         }
     };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .map_err(|e| Error::failed(format!("starting the thread that waits for signals failed: {e}")))?;
+    std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(|e| {
+        Error::failed(format!("starting the thread that waits for signals failed: {}", crate::error::in_words(&e)))
+    })?;
     Ok(())
 }
 

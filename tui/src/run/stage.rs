@@ -204,7 +204,7 @@ impl Stage {
         let bytes = self
             .screen
             .frame(|buf| view::draw(app, buf))
-            .map_err(|e| Error::failed(format!("cannot write to the terminal: {e}")))?;
+            .map_err(|e| Error::failed(format!("cannot write to the terminal: {}", in_words(&e))))?;
         let tee = self.screen.writer();
         match &mut tee.cast {
             // With nobody to see the dashboard, it is for the cast alone.

@@ -30,7 +30,7 @@ pub(super) fn pipe() -> Result<(PipeReader, OwnedFd), Error> {
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::failed(format!("cannot take the command's output: {error}"))
+    Error::failed(format!("cannot take the command's output: {}", crate::error::in_words(&error)))
 }
 
 impl Tail {

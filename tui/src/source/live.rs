@@ -32,6 +32,9 @@ const COUNTERS_BUSY: Duration = Duration::from_millis(250);
 /// The same while none comes.
 const COUNTERS_IDLE: Duration = Duration::from_secs(1);
 
+/// How often the last counters are tried for.
+const LAST_READINGS: u32 = 5;
+
 /// The running task, to end it by.
 pub struct Live {
     stop: Arc<Notify>,
@@ -168,7 +171,11 @@ impl Reader {
         self.probe.detach();
         while self.hand_over().await? > 0 {}
         self.probe.flush_log();
-        self.send_counters().await?;
+        // Nothing comes after these, so a reading that fails is tried again.
+        let last = (0..LAST_READINGS).find_map(|_| self.probe.counters().ok());
+        if let Some(counters) = last {
+            self.send(Input::Counters(Box::new(counters))).await?;
+        }
         self.send(Input::End).await
     }
 
