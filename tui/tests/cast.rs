@@ -362,7 +362,7 @@ fn record_minute(path: &Path, opens: u64) {
             let at = S + quarter * S / 4 + n * (S / 4) / count.max(1);
             let record = RecordBuilder::new(pid as u32, comm, format!("x86_64-linux-gnu/c++/12/bits/header-{name}.h"));
             let record = record.dir("/usr/include").at(at);
-            batch.push(&if number % 3 == 0 { record.errno(2) } else { record }.build());
+            batch.push(&if number.is_multiple_of(3) { record.errno(2) } else { record }.build());
         }
         recorder.offer(&batch);
         counters.at_ns = S + (quarter + 1) * S / 4;
