@@ -131,3 +131,56 @@ fn a_pause_freezes_the_picture_and_a_filter_narrows_it() {
     let after = common::wait_until("the account", || Some(afterwards(&pty)).filter(|text| text.contains(" lost\r\n")));
     assert!(!after.contains(" + 0 filtered"), "{after:?}");
 }
+
+/// Goes through every view and page by its key, and to one by the mouse.
+fn visit_all(pty: &mut Pty) {
+    for (keys, words) in [
+        ("2", "─ Files "),
+        ("t", "▸ /"),
+        ("t3", "─ Failures "),
+        ("4", "All processes"),
+        ("5", "─ Health "),
+        ("1", "─ Processes "),
+        ("t", "· tree"),
+        ("t\r", "Latency  the kernel's count"),
+        ("\x7f?", "who opens what"),
+        (" /nonsense(", "^"),
+    ] {
+        pty.keys(keys);
+        pty.wait_for(words, |screen| screen.contains(words));
+    }
+    // Out of the line, and to an open.
+    pty.keys("\x15\r\tk\r");
+    pty.wait_for("the page of an open", |screen| screen.contains("Bytes of the name"));
+    let tabs = pty.screen().lines().nth(1).unwrap().to_owned();
+    let column = tabs.split("5 Health").next().unwrap().chars().count() + 3;
+    pty.keys(&format!("\x1b[<0;{column};2M\x1b[<0;{column};2m"));
+    pty.wait_for("the view that was clicked", |screen| screen.contains("─ Health "));
+}
+
+#[test]
+fn every_view_is_reached_by_its_key_live_and_in_a_replay() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    visit_all(&mut pty);
+    pty.wait_for("what the probe costs", |screen| screen.contains("at each open of this machine"));
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+
+    let file = dir.path().join("recording").display().to_string();
+    let script = "for i in 1 2 3; do : < watched-file; : < missing-file; sleep 0.05; done 2>/dev/null";
+    let recorded = opentop()
+        .args(["trace", "-o", "/dev/null", "-w", &file, "--", "sh", "-c", script])
+        .current_dir(dir.path())
+        .status();
+    assert_eq!(recorded.unwrap().code(), Some(2), "the last open fails");
+    let mut pty = Pty::start(opentop().args(["-r", &file]), 120, 40);
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    visit_all(&mut pty);
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+}

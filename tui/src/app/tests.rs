@@ -344,6 +344,7 @@ fn anything() -> impl Strategy<Value = Msg> {
     let opens = proptest::collection::vec(record, 0..50).prop_map(|records| {
         let build = |(pid, name, comm, ret, marks, start)| {
             let mut record = RecordBuilder::new(pid, "", name);
+            (record.header.ppid, record.header.process_start_ns) = (pid / 2, u64::from(pid));
             record.header.comm = comm;
             record.header.ret = ret;
             record.header.marks = marks;
@@ -365,11 +366,12 @@ fn anything() -> impl Strategy<Value = Msg> {
             ..Counters::default()
         })))
     });
-    let mouse = (0u16..300, 0u16..100, 0u8..4).prop_map(|(column, row, kind)| {
+    let mouse = (0u16..300, 0u16..100, 0u8..6).prop_map(|(column, row, kind)| {
         let kind = match kind {
             0 => MouseEventKind::ScrollUp,
             1 => MouseEventKind::ScrollDown,
             2 => MouseEventKind::Drag(MouseButton::Left),
+            3 => MouseEventKind::Down(MouseButton::Right),
             _ => MouseEventKind::Down(MouseButton::Left),
         };
         Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })

@@ -121,3 +121,26 @@ fn only_the_first_rows_are_sorted_and_they_are_the_right_ones() {
     let opens: Vec<_> = first.iter().map(|i| model.processes.get(*i).unwrap().opens()).collect();
     assert_eq!((opens, all), (vec![499, 498, 497], 500));
 }
+
+#[test]
+fn rows_do_not_change_places_for_a_rate_that_only_flickers() {
+    let mut model = Model::new(Options::default());
+    let sort = order::Sort { column: order::Column::Rate, reversed: false };
+    let (mut a, mut b) = (1000, 1000);
+    let mut orders = Vec::new();
+    for second in 1..40u64 {
+        // About a hundred a second each; now the one is ahead, now the other.
+        (a, b) = (a + 100 + second % 2 * 9, b + 105 - second % 3 * 7);
+        model.counters(&reading(second * S, a + b, vec![(key(7), counts(a, 0, false)), (key(8), counts(b, 0, false))]));
+        orders.push(order::first(&model.processes, sort, 2, |_| true, |uid| uid.to_string()).0);
+    }
+    let changes = orders[3..].windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!(changes, 0, "{orders:?}");
+    // One that is really ahead goes to the front.
+    for second in 40..45u64 {
+        (a, b) = (a + 100, b + 300);
+        model.counters(&reading(second * S, a + b, vec![(key(7), counts(a, 0, false)), (key(8), counts(b, 0, false))]));
+    }
+    let (first, _) = order::first(&model.processes, sort, 1, |_| true, |uid| uid.to_string());
+    assert_eq!(model.processes.get(first[0]).unwrap().key.tgid, 8);
+}

@@ -12,13 +12,15 @@ use tokio::time::Instant;
 use super::account::Account;
 use super::child::Streams;
 use super::costs::Costs;
+use super::frames::Frames;
 use super::keyboard::{self, Typed};
-use super::stage::{Cast, FRAME, Stage};
+use super::own::{boot_ns, own};
+use super::stage::{Cast, Stage};
 use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
 use super::{Capture, Origin, Plan, scripted, signals, user};
 use crate::app::replay::Replay;
-use crate::app::{App, Effect, Look, Msg, Outcome, Own, Prefs, Settings, update};
+use crate::app::{App, Effect, Look, Msg, Outcome, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, in_words};
@@ -275,10 +277,9 @@ async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
     let mut costs = Costs::new();
-    let mut changed = true;
-    // No frame yet: the first one comes at once.
-    let mut next_frame = Instant::now();
-    let mut drawn = Instant::now();
+    // Whether there is something to draw, and whether a person waits for it.
+    let (mut changed, mut urgent) = (true, true);
+    let mut pace = Frames::default();
     update(&mut app, Msg::Tick(inputs.now_ns()));
     let mut outcome = update(&mut app, Msg::Resize(columns, rows));
     'running: loop {
@@ -323,6 +324,7 @@ async fn run(
         // A replay that has ended can be taken back.
         let waiting = !app.live.ended || app.replay.is_some();
         let due = script.peek().map(|(due, _)| began + *due);
+        let next_frame = pace.next(urgent, Instant::now());
         outcome = tokio::select! {
             biased;
             _ = resized.recv(), if taken.is_some() => {
@@ -332,24 +334,27 @@ async fn run(
             }
             typed = typed(&mut keys) => match typed {
                 Some(Typed::Event(Event::Key(key))) => {
-                    next_frame = next_frame.min(drawn + FRAME);
+                    urgent = true;
                     update(&mut app, Msg::Key(key))
                 }
-                Some(Typed::Event(Event::Mouse(mouse))) => update(&mut app, Msg::Mouse(mouse)),
+                Some(Typed::Event(Event::Mouse(mouse))) => {
+                    let outcome = update(&mut app, Msg::Mouse(mouse));
+                    urgent |= outcome.changed;
+                    outcome
+                }
                 Some(Typed::Event(_)) => Outcome::default(),
                 // Nobody can see or stop it any more.
                 Some(Typed::Gone) | None => break,
             },
             () = tokio::time::sleep_until(next_frame), if changed => {
                 let pause = stage.draw(began.elapsed(), &app)?;
-                changed = false;
-                drawn = Instant::now();
-                next_frame = drawn + pause;
+                (changed, urgent) = (false, false);
+                pace.drawn(Instant::now(), pause);
                 Outcome::default()
             },
             () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => match script.next() {
                 Some((_, Act::Key(key))) => {
-                    next_frame = next_frame.min(drawn + FRAME);
+                    urgent = true;
                     update(&mut app, Msg::Key(key))
                 }
                 Some((_, Act::Mark(label))) => {
@@ -418,30 +423,6 @@ async fn drain(app: &mut App, inputs: &mut impl Inputs) {
     while !app.live.ended {
         let Ok(came) = tokio::time::timeout_at(deadline, inputs.next()).await else { break };
         update(app, Msg::Input(came));
-    }
-}
-
-/// Boot clock, ns.
-fn boot_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |t| {
-        let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
-        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(t.tv_nsec()).unwrap_or(0))
-    })
-}
-
-/// What this process used so far.
-fn own() -> Own {
-    let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) else {
-        return Own::default();
-    };
-    let ns = |t: nix::sys::time::TimeVal| {
-        u64::try_from(t.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_usec()).unwrap_or(0) * 1_000
-    };
-    Own {
-        at_ns: boot_ns(),
-        cpu_ns: ns(usage.user_time()) + ns(usage.system_time()),
-        // In KiB: getrusage(2).
-        memory: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
     }
 }
 

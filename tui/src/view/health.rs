@@ -26,11 +26,20 @@ pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'
     let inner = inside(outer);
     if inner.width >= 110 {
         let (left, right) = halves(inner);
-        return vec![(left, losses(app, theme)), (right, state(app, theme, usize::from(right.width)))];
+        let mut first = losses(app, theme);
+        first.push(Line::default());
+        first.extend(full(app, theme, usize::from(left.width)));
+        let mut second = itself(app, theme, usize::from(right.width));
+        second.push(Line::default());
+        second.extend(probe(app, theme, usize::from(right.width)));
+        return vec![(left, first), (right, second)];
     }
+    let columns = usize::from(inner.width);
     let mut all = losses(app, theme);
-    all.push(Line::default());
-    all.extend(state(app, theme, usize::from(inner.width)));
+    for more in [full(app, theme, columns), itself(app, theme, columns), probe(app, theme, columns)] {
+        all.push(Line::default());
+        all.extend(more);
+    }
     vec![(inner, all)]
 }
 
@@ -82,10 +91,9 @@ fn loss<'a>(theme: &Theme, count: u64, what: &'a str, bad: bool) -> Line<'a> {
     Line::from(vec![Span::styled(format!("{:>13}  ", thousands(count)), style), Span::styled(what, theme.dim())])
 }
 
-fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+fn probe<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
     let session = &app.session;
     let ascii = app.settings.look.ascii;
-    let model = &app.live;
     let mut out = vec![
         lines::head(theme, "The probe", ""),
         lines::pair(theme, "attached", session.attach.to_string(), theme.name()),
@@ -134,8 +142,12 @@ fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
             out.push(lines::pair(theme, "", words, theme.warn()));
         }
     }
-    out.push(Line::default());
-    out.push(lines::head(theme, "How full", ""));
+    out
+}
+
+fn full<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let (session, model, ascii) = (&app.session, &app.live, app.settings.look.ascii);
+    let mut out = vec![lines::head(theme, "How full", "")];
     let history = &model.history;
     let limits = model.options.history;
     let gauges = [
@@ -159,8 +171,12 @@ fn state<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
             Span::styled(format!("  {} of {}", text::short(used as f64), text::short(all as f64)), theme.dim()),
         ]));
     }
-    out.push(Line::default());
-    out.push(lines::head(theme, "opentop itself", ""));
+    out
+}
+
+fn itself<'a>(app: &App, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+    let model = &app.live;
+    let mut out = vec![lines::head(theme, "opentop itself", "")];
     let seconds = app.elapsed_s().max(1);
     let share = app.own.cpu_ns as f64 / 1e9 / seconds as f64;
     out.push(lines::pair(theme, "CPU", format!("{}% of a core on average", text::percent(share)), theme.text()));

@@ -126,6 +126,20 @@ pub(super) fn chart<'a>(theme: &Theme, values: &[f64], columns: usize, rows: usi
         .collect()
 }
 
+/// A word and what it is, on at most `most` lines.
+pub(super) fn paragraph<'a>(theme: &Theme, word: &str, words: &str, columns: usize, most: usize) -> Vec<Line<'a>> {
+    let mut all = wrap(words, columns);
+    let cut = all.len() > most;
+    all.truncate(most);
+    if let Some(last) = all.last_mut().filter(|_| cut) {
+        // Longer than there is room for: then it is cut where an ellipsis says so.
+        last.push('…');
+        *last = cut_end(last, columns);
+    }
+    let word_of = |row: usize| if row == 0 { word } else { "" };
+    all.into_iter().enumerate().map(|(row, line)| pair(theme, word_of(row), line, theme.text())).collect()
+}
+
 /// Words over as many lines of `columns` columns as they need; longer words are cut.
 pub(super) fn wrap(words: &str, columns: usize) -> Vec<String> {
     let mut out = vec![String::new()];

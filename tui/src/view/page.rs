@@ -66,7 +66,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         if !facts.command_line.is_empty() {
             let words: Vec<String> =
                 facts.command_line.split(|b| *b == 0).filter(|a| !a.is_empty()).map(escaped).collect();
-            out.push(line("command", words.join(" ")));
+            out.extend(lines::paragraph(theme, "command", &words.join(" "), room, 3));
         }
         if !facts.exe.is_empty() {
             out.push(line("program", cut_path(&escaped(&facts.exe), room)));
@@ -81,7 +81,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         .collect();
     let arrow = if ascii { " <- " } else { " ← " };
     let parents = if parents.is_empty() { process.ppid.to_string() } else { parents.join(arrow) };
-    out.push(line("parents", parents));
+    out.extend(lines::paragraph(theme, "parents", &parents, room, 2));
     if !page.looked.cgroup.is_empty() {
         if let Some(container) = container(&page.looked.cgroup) {
             out.push(line("container", container));

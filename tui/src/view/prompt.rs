@@ -76,13 +76,31 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
             }
         }
         None => {
-            let hint = match prompt.purpose {
-                Purpose::Filter => HINT,
-                Purpose::Search => "name, user, pid or part of a path; n and N go on from there",
-                Purpose::Time => "seconds, 1:30 or 01:02:03 into the recording · +20s or -5m from here · 50%",
+            let hint = match (prompt.purpose, offers(prompt)) {
+                (Purpose::Search, _) => "name, user, pid or part of a path; n and N go on from there".to_owned(),
+                (Purpose::Time, _) => {
+                    "seconds, 1:30 or 01:02:03 into the recording · +20s or -5m from here · 50%".to_owned()
+                }
+                (_, Some(offers)) => offers,
+                (_, None) => HINT.to_owned(),
             };
-            put_cut(buf, start.min(caret), below.y, area.right().saturating_sub(start), hint, theme.dim());
+            put_cut(buf, start.min(caret), below.y, area.right().saturating_sub(start), &hint, theme.dim());
         }
+    }
+}
+
+/// What Tab would put at the caret, in words; `None` where nothing is typed or nothing known begins like it.
+fn offers(prompt: &Prompt) -> Option<String> {
+    let offers = prompt.completions();
+    let typed = prompt.text.get(..prompt.caret)?;
+    if typed.trim().is_empty() || typed.ends_with(' ') {
+        return None;
+    }
+    match offers.as_slice() {
+        [] => None,
+        [only] if only.doc.is_empty() => Some(format!("Tab: {}", only.text)),
+        [only] => Some(format!("Tab: {}  {}", only.text, only.doc)),
+        many => Some(format!("Tab: {}", many.iter().map(|offer| offer.text.as_str()).collect::<Vec<_>>().join("  "))),
     }
 }
 

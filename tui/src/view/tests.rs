@@ -153,9 +153,21 @@ fn the_filter_line_points_at_what_is_wrong() {
 }
 
 #[test]
+fn the_filter_line_offers_what_could_be_typed() {
+    let mut app = busy(100, 30);
+    press(&mut app, "/ p");
+    assert!(picture(&app).contains("Tab: pid:  ppid:  path:"), "{}", picture(&app));
+    press(&mut app, "a");
+    assert!(picture(&app).contains("Tab: path:  "), "{}", picture(&app));
+}
+
+#[test]
 fn ascii_borders_are_ascii() {
     let mut app = app(100, 30);
     app.settings.look.ascii = true;
     update(&mut app, batch(&[RecordBuilder::new(1, "sh", "/etc/passwd")]));
-    assert_eq!(picture(&app).chars().filter(|c| !c.is_ascii()).collect::<String>(), "");
+    for keys in ["1", "t", "2", "t", "3", "4", "5", "1 Enter", "Esc Tab Up Enter", "Esc / a (", "Esc ?"] {
+        press(&mut app, keys);
+        assert_eq!(picture(&app).chars().filter(|c| !c.is_ascii()).collect::<String>(), "", "{}", picture(&app));
+    }
 }
