@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_opentop_global_optspecs
-    string join \n f/filter= cast= cast-size= keys= p/pid= u/user= x/failed duration= attach= ring-size= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
+    string join \n f/filter= cast= cast-size= keys= c/capture= p/pid= u/user= x/failed duration= attach= ring-size= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
 end
 
 function __fish_opentop_needs_command
@@ -28,6 +28,7 @@ complete -c opentop -n "__fish_opentop_needs_command" -s f -l filter -d 'Show on
 complete -c opentop -n "__fish_opentop_needs_command" -l cast -d 'Write the dashboard as an asciicast v3, for `asciinema play`; never what is typed' -r -F
 complete -c opentop -n "__fish_opentop_needs_command" -l cast-size -d 'Size of the cast, columns and rows [default: the terminal\'s, else 100x34]; keeps the dashboard off the terminal' -r
 complete -c opentop -n "__fish_opentop_needs_command" -l keys -d 'Drive the dashboard by a script, as in \'wait 1s; type /; type comm:make; key Enter; wait 2s; key q\'' -r
+complete -c opentop -n "__fish_opentop_needs_command" -s c -l capture -d 'Capture only opens that match, decided in the kernel: \'comm:nginx failed\', \'path:/etc/** flags:w\'; the rest is not even counted' -r
 complete -c opentop -n "__fish_opentop_needs_command" -s p -l pid -d 'Capture only these processes and their descendants; repeat it or separate them with commas' -r
 complete -c opentop -n "__fish_opentop_needs_command" -s u -l user -d 'Capture only opens by this user, a name or a number' -r -f -a "(__fish_complete_users)"
 complete -c opentop -n "__fish_opentop_needs_command" -l duration -d 'End after this long: 10s, 500ms, 2m, 1h30m; a bare number is seconds' -r
@@ -77,6 +78,7 @@ csv\t'RFC 4180 with a header row'
 parquet\t'Apache Parquet, to be queried: whole once opentop has ended'"
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s o -l output -d 'Write to this file instead of stdout; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s f -l filter -d 'Show only opens that match, as in \'comm:nginx err:ENOENT\' or \'path:/etc/** !pid:1\'; the rest is counted' -r
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -s c -l capture -d 'Capture only opens that match, decided in the kernel: \'comm:nginx failed\', \'path:/etc/** flags:w\'; the rest is not even counted' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s p -l pid -d 'Capture only these processes and their descendants; repeat it or separate them with commas' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s u -l user -d 'Capture only opens by this user, a name or a number' -r -f -a "(__fish_complete_users)"
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l duration -d 'End after this long: 10s, 500ms, 2m, 1h30m; a bare number is seconds' -r
@@ -111,6 +113,7 @@ pid\t'Process'
 comm\t'Name'"
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l top -d 'Show only so many processes; the others share a row' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s f -l filter -d 'Show only opens that match, as in \'comm:nginx err:ENOENT\' or \'path:/etc/** !pid:1\'; the rest is counted' -r
+complete -c opentop -n "__fish_opentop_using_subcommand summary" -s c -l capture -d 'Capture only opens that match, decided in the kernel: \'comm:nginx failed\', \'path:/etc/** flags:w\'; the rest is not even counted' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s p -l pid -d 'Capture only these processes and their descendants; repeat it or separate them with commas' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s u -l user -d 'Capture only opens by this user, a name or a number' -r -f -a "(__fish_complete_users)"
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l duration -d 'End after this long: 10s, 500ms, 2m, 1h30m; a bare number is seconds' -r

@@ -6,6 +6,8 @@
 //! Everything is in the byte order of the machine; recordings store the same bytes and name that order.
 #![no_std]
 
+pub mod filter;
+
 use bytemuck::{Pod, Zeroable};
 use core::mem::{offset_of, size_of};
 
@@ -337,26 +339,62 @@ impl Offsets {
     pub const NONE: u32 = u32::MAX;
 }
 
-/// What is captured, in the one slot of the `CAPTURE` map: rewritten while the probe runs.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Capture {
-    /// Set of [`capture`].
-    pub flags: u32,
-    /// The uid, with [`capture::UID`] (0 is root, so "any" needs a bit of its own).
-    pub uid: u32,
+/// The capture in force, in the one slot of the `CAPTURE` map: rewritten while the probe runs, and read in one piece.
+///
+/// Bits of [`capture`] below bit 32, a generation above. What the bits speak of is in the slot of the `FILTER` map that the
+/// lowest bit of the generation names: the other slot is free to be written for the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capture(pub u64);
+
+impl Capture {
+    /// That of a generation.
+    #[must_use]
+    pub const fn new(flags: u32, generation: u32) -> Self {
+        Self(flags as u64 | (generation as u64) << 32)
+    }
+
+    /// Set of [`capture`]. 0: every open but opentop's own.
+    #[must_use]
+    #[inline(always)]
+    pub const fn flags(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Which one it is; never the same again.
+    #[must_use]
+    #[inline(always)]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The slot of the `FILTER` map that belongs to it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        self.generation() & 1
+    }
 }
 
 /// Bits of [`Capture::flags`].
 pub mod capture {
-    /// Only processes in the `SCOPE` map, which forks enter by themselves.
+    /// Only processes in one of the trees [`super::filter::Program::trees`]. Forks enter the `SCOPE` map by themselves.
     pub const SCOPE: u32 = 1 << 0;
-    /// Only opens by [`super::Capture::uid`].
+    /// Only opens by [`super::filter::Program::uid`].
     pub const UID: u32 = 1 << 1;
     /// Only opens that failed.
     pub const FAILED: u32 = 1 << 2;
     /// Nothing at all: the probe is attached and waits.
     pub const OFF: u32 = 1 << 3;
+    /// The program decides, at the entry as far as it can.
+    pub const AT_ENTRY: u32 = 1 << 4;
+    /// The program decides, at the return.
+    pub const AT_RETURN: u32 = 1 << 5;
+    /// The program asks for the path.
+    pub const PATH: u32 = 1 << 6;
+    /// Another capture was in force before this one: opens that it left out may still be under way.
+    pub const CHANGED: u32 = 1 << 7;
+    /// Any of these: the program decides.
+    pub const PROGRAM: u32 = AT_ENTRY | AT_RETURN | PATH;
 }
 
 const _: () = {
@@ -366,6 +404,9 @@ const _: () = {
     assert!(offset_of!(RecordHeader, ret) == 64);
     assert!(offset_of!(RecordHeader, mode) == 72);
     assert!(offset_of!(RecordHeader, comm) == 84);
+    assert!(size_of::<filter::Step>() == 48);
+    assert!(offset_of!(filter::Program, steps) == 16);
+    assert!(offset_of!(filter::Program, texts) == 16 + 48 * filter::STEPS);
     assert!(size_of::<ProcessKey>() == 16);
     assert!(size_of::<ProcessCounts>() == 88 + 8 * HISTOGRAM_BUCKETS);
 };

@@ -10,6 +10,7 @@
 mod arch;
 mod config;
 mod count;
+mod filter;
 mod hooks;
 mod maps;
 mod open;

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use probe_common::{Capture, DIR_MAX, NAME_MAX, ProcessCounts, ProcessKey, RecordHeader, loss};
+use probe_common::{DIR_MAX, NAME_MAX, ProcessCounts, ProcessKey, RecordHeader, filter::Program, loss};
 
 /// Bytes of name that fit an [`InFlight`], a power of two: longer ones go to [`LONG`].
 pub const INLINE_NAME: usize = 256;
@@ -36,7 +36,10 @@ pub struct InFlight {
     pub result: i32,
     /// Whether the last open was another process's, whose work this kernel thread did.
     pub foreign: u32,
-    pub padding: u32,
+    /// Generation of the capture that let it in, where that was a filtered one.
+    pub capture: u32,
+    /// Where the name is, for [`crate::filter`].
+    pub address: u64,
     /// `start_boottime` of the process, 0 until it was looked up.
     pub process_start_ns: u64,
     /// The record's fixed part.
@@ -89,13 +92,24 @@ pub static OTHERS: Array<ProcessCounts> = Array::with_max_entries(1, 0);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 
-/// What to capture.
+/// What to capture: a [`probe_common::Capture`].
 #[map]
-pub static CAPTURE: Array<Capture> = Array::with_max_entries(1, 0);
+pub static CAPTURE: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Captured processes (tgid), with [`probe_common::capture::SCOPE`].
+/// What the capture in force and the one before or after it ask for.
 #[map]
-pub static SCOPE: HashMap<u32, u32> = HashMap::with_max_entries(65536, 0);
+pub static FILTER: Array<Program> = Array::with_max_entries(2, 0);
+
+/// Captured processes (tgid) and the trees each of them is in, see [`Program::trees`].
+#[map]
+pub static SCOPE: HashMap<u32, u64> = HashMap::with_max_entries(65536, 0);
+
+/// Threads whose open was left out at its entry, see [`crate::filter::reject`].
+#[map]
+pub static REJECTED: Array<u32> = Array::with_max_entries(REJECTED_SLOTS, 0);
+
+/// A power of two.
+pub const REJECTED_SLOTS: u32 = 1 << 16;
 
 /// Non-zero while the reader sleeps: the next record wakes it.
 #[map]

@@ -17,6 +17,7 @@ use crate::{
     arch,
     config::{self, setting},
     count::{self, lost},
+    filter,
     maps::{EVENTS, INFLIGHT, INLINE_NAME, InFlight, LONG, NAMED_LONG, WAKE, ZEROS},
     path::{self, Name},
     process::{self, Current, read},
@@ -109,9 +110,7 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
     let (subject, owner) =
         if request.kind == kind::IO_URING { requester(request.request, pid_tgid) } else { (pid_tgid, None) };
-    if process::wanted(subject).is_none() {
-        return;
-    }
+    let Some(capture) = filter::enter(pid_tgid, subject, owner.unwrap_or(0), request) else { return };
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         Some(entry) => entry,
         None => match insert(pid_tgid) {
@@ -133,6 +132,9 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
         }
         lost(loss::NO_RETURN, 1);
         warn!(ctx, "no return seen of the last open of thread {}", pid_tgid as u32);
+    }
+    if capture.flags() != 0 {
+        entry.capture = capture.generation();
     }
     entry.active = request.kind;
     entry.entered = role;
@@ -254,6 +256,10 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     }
     let current = Current::get();
     let pid_tgid = current.pid_tgid;
+    let capture = filter::current();
+    if capture.flags() != 0 && filter::was_rejected(pid_tgid, role) {
+        return;
+    }
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         // SAFETY: a value of INFLIGHT that only this thread uses.
         Some(entry) => unsafe { &mut *entry },
@@ -269,8 +275,7 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     entry.active = 0;
     entry.left = role;
     let Some(result) = result(entry, kind, ret) else { return };
-    let capture_failed = crate::maps::CAPTURE.get(0).is_some_and(|c| c.flags & capture::FAILED != 0);
-    if capture_failed && result >= 0 {
+    if capture.flags() & capture::FAILED != 0 && result >= 0 {
         drop_long(entry, pid_tgid);
         return;
     }
@@ -284,6 +289,10 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     if kind == kind::SYSCALL && entry.header.marks & marks::COMPAT == 0 && entry.header.route != route::OPENAT2 {
         entry.header.flags &= !O_LARGEFILE;
     }
+    if capture.flags() != 0 && !filter::leave(capture, kind, pid_tgid) {
+        drop_long(entry, pid_tgid);
+        return;
+    }
     if entry.named == 0 && config::stage() != stage::COUNT {
         // It failed before the kernel was done with the name, or the hook has no view of the kernel's copy.
         if kind == kind::HANDLE {
@@ -294,6 +303,10 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
             let name = entry.user_name;
             path::fill(entry, pid_tgid, Name::User(name));
         }
+    }
+    if capture.flags() & capture::PATH != 0 && !filter::path_passes(capture, pid_tgid) {
+        drop_long(entry, pid_tgid);
+        return;
     }
     let marks = entry.header.marks;
     if marks & (marks::NAME_UNREADABLE | marks::NAME_TRUNCATED | marks::DIR_TRUNCATED) != 0 {
@@ -379,9 +392,8 @@ fn leave_unseen<C: EbpfContext>(ctx: &C, kind: u32, pid_tgid: u64, ret: i64) {
     if kind == kind::IO_URING {
         return;
     }
-    let Some(capture) = process::wanted(pid_tgid) else { return };
     let result = if kind == kind::EXEC && !(-4095..0).contains(&ret) { 0 } else { ret as i32 };
-    if capture.flags & capture::FAILED != 0 && result >= 0 {
+    if !filter::unseen(pid_tgid, kind, result) {
         return;
     }
     lost(loss::NO_ENTRY, 1);

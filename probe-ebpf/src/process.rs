@@ -1,4 +1,4 @@
-//! Who opens: the capture's decision, and what the kernel knows of the process.
+//! Who opens: what the kernel knows of the process.
 
 use core::ptr::read_volatile;
 
@@ -12,12 +12,12 @@ use aya_ebpf::{
     },
     programs::RawTracePointContext,
 };
-use probe_common::{COMM_LEN, Capture, Offsets, ProcessKey, capture, route};
+use probe_common::{COMM_LEN, Offsets, ProcessKey, route};
 
 use crate::{
     arch,
     config::{self, setting},
-    maps::{CAPTURE, INFLIGHT, LONG, PROCESSES, SCOPE},
+    maps::{INFLIGHT, LONG, PROCESSES, SCOPE},
 };
 
 /// Reads kernel memory; `None` where it is not there.
@@ -139,7 +139,7 @@ impl Current {
 
 /// Whether the current process is opentop itself.
 #[inline(always)]
-fn is_self(tgid: u32) -> bool {
+pub fn is_self(tgid: u32) -> bool {
     let (dev, ino) = (setting!(pidns_dev), setting!(pidns_ino));
     if ino == 0 {
         return tgid == setting!(self_tgid);
@@ -149,26 +149,6 @@ fn is_self(tgid: u32) -> bool {
     // SAFETY: the helper fills the struct, or fails and zeroes it.
     let found = unsafe { bpf_get_ns_current_pid_tgid(dev, ino, &raw mut seen, size_of::<bpf_pidns_info>() as u32) };
     found == 0 && seen.tgid == setting!(self_tgid)
-}
-
-/// The capture, if it wants opens of the current process.
-#[inline(always)]
-pub fn wanted(pid_tgid: u64) -> Option<&'static Capture> {
-    let tgid = (pid_tgid >> 32) as u32;
-    let capture = CAPTURE.get(0)?;
-    if capture.flags != 0 {
-        if capture.flags & capture::OFF != 0 {
-            return None;
-        }
-        // SAFETY: the value is not used, only that there is one.
-        if capture.flags & capture::SCOPE != 0 && unsafe { SCOPE.get(tgid) }.is_none() {
-            return None;
-        }
-        if capture.flags & capture::UID != 0 && bpf_get_current_uid_gid() as u32 != capture.uid {
-            return None;
-        }
-    }
-    if is_self(tgid) { None } else { Some(capture) }
 }
 
 /// `start_boottime` of a task's process, ns; 0 when it cannot be read.
@@ -222,13 +202,12 @@ pub fn syscall_route(current: Current) -> (u8, bool) {
 pub fn forked(ctx: &RawTracePointContext) {
     let child: u64 = ctx.arg(1);
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the value is not used, only that there is one.
-    if unsafe { SCOPE.get(parent_tgid) }.is_none() {
-        return;
-    }
+    // SAFETY: copied at once.
+    let Some(trees) = unsafe { SCOPE.get(parent_tgid) }.copied() else { return };
     let Some(tgid) = read::<u32>(child + u64::from(setting!(offsets.task_tgid))) else { return };
     if tgid != parent_tgid {
-        let _ = SCOPE.insert(tgid, parent_tgid, 0);
+        // User space, when it looks for the members of a new tree, may have found the child first: then it knows more.
+        let _ = SCOPE.insert(tgid, trees, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     }
 }
 

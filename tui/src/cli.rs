@@ -219,6 +219,11 @@ pub struct DisplayArgs {
 /// What to capture: the same in every mode.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CaptureArgs {
+    /// Capture only opens that match, decided in the kernel: 'comm:nginx failed', 'path:/etc/** flags:w'; the rest is not
+    /// even counted
+    #[arg(short, long, value_name = "EXPR", help_heading = "Capture")]
+    pub capture: Option<String>,
+
     /// Capture only these processes and their descendants; repeat it or separate them with commas
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = values::pid, help_heading = "Capture")]
     pub pids: Vec<u32>,
@@ -272,7 +277,7 @@ pub struct CaptureArgs {
 pub struct RecordingArgs {
     /// Replay this recording instead of capturing: needs no root, on any machine; - is stdin
     #[arg(short, long, value_name = "FILE", help_heading = "Recording", value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["write", "pids", "uid", "failed", "duration", "attach", "ring_size", "probe_log", "cmd"])]
+        conflicts_with_all = ["write", "capture", "pids", "uid", "failed", "duration", "attach", "ring_size", "probe_log", "cmd"])]
     pub read: Option<PathBuf>,
 
     /// Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo

@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     error::Error,
+    filter::capture::{CaptureProgram, Check, Clause, Condition, Inclusive, Number},
     privilege::Capabilities,
     probe::{self, Probe},
     session::{AttachKind, RouteState, Session},
@@ -106,12 +107,14 @@ pub fn gather(typed: &[OsString]) -> Facts {
 
 /// Attaches for real, and captures nobody: no process has the last uid (the one after it means "none").
 fn attempt(kind: AttachKind) -> Result<Session, Error> {
+    let nobody = Condition {
+        check: Check::Number(Number::Uid, Inclusive { from: u64::from(u32::MAX - 1), to: u64::from(u32::MAX - 1) }),
+        negated: false,
+    };
     let options = probe::Options {
         attach: Some(kind),
         ring_bytes: 64 << 10,
-        scope: probe::Scope::All,
-        uid: Some(u32::MAX - 1),
-        failed: true,
+        program: CaptureProgram { clauses: vec![Clause { conditions: vec![nobody] }] },
         ..probe::Options::default()
     };
     Probe::start(&options).map(|probe| probe.session().clone())

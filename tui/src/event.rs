@@ -203,6 +203,12 @@ impl<'a> Event<'a> {
         self.name
     }
 
+    /// The directory a relative name starts from, as the record has it: leaf first, each component followed by a `/`.
+    #[must_use]
+    pub fn dir(&self) -> &'a [u8] {
+        self.dir
+    }
+
     /// Whether the open failed.
     #[must_use]
     pub fn failed(&self) -> bool {

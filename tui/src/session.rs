@@ -70,3 +70,22 @@ impl Session {
         i128::from(boot_ns) + i128::from(self.wall_offset_ns)
     }
 }
+
+/// A capture in words: an expression, and whether it is confined to a command, and to which processes beside it.
+#[must_use]
+pub fn capture_words(command: Option<&[u32]>, expression: &str) -> String {
+    let confined = match command {
+        None => String::new(),
+        Some([]) => "command".to_owned(),
+        Some(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            format!("command and pid:{}", pids.join(","))
+        }
+    };
+    match (confined.is_empty(), expression.is_empty()) {
+        (true, true) => "all".to_owned(),
+        (true, false) => expression.to_owned(),
+        (false, true) => confined,
+        (false, false) => format!("{confined}, {expression}"),
+    }
+}

@@ -136,3 +136,18 @@ fn help_into_a_closed_pipe_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_capture_that_the_kernel_cannot_do_is_refused_with_what_works() {
+    for args in [&["trace"][..], &["summary"], &[]] {
+        let ended = run(args.iter().chain(&["-c", "uid:0 path:*.conf"]));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("  uid:0 path:*.conf\n        ^^^^^^^^^^^\n"), "{ended:?}");
+        assert!(ended.stderr.contains("path:/etc/** or dir:/etc works, path:*.conf needs -f"), "{ended:?}");
+    }
+    let ended = run(["trace", "-c", "comm:("]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--capture cannot be understood:\n  comm:("), "{ended:?}");
+    let ended = run(["trace", "-c", "uid:0", "-r", "x"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}

@@ -289,3 +289,95 @@ fn under_sudo_files_and_the_command_belong_to_the_caller() {
     assert_eq!(owner, 65_534);
     assert!(!std::fs::read(&file).unwrap().is_empty());
 }
+
+/// What `script` opens below `dir` of what a capture lets through, as the last component of each path, and the account.
+fn captured(dir: &std::path::Path, expression: &str, script: &str) -> Vec<String> {
+    let output = opentop()
+        .args(["trace", "--format", "json", "-c", expression, "--", "sh", "-c", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let ended = Ended::of(output);
+    assert_eq!(ended.code, Some(0), "{expression}: {ended:?}");
+    let opens = json(&ended);
+    let [all, shown, filtered, lost] = ended.account();
+    assert_eq!((all, shown, filtered, lost), (opens.len() as u64, opens.len() as u64, 0, 0), "{expression}: {ended:?}");
+    let names = opens.iter().map(|open| open["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+    names.collect()
+}
+
+#[test]
+fn the_kernel_captures_what_the_expression_says_and_counts_nothing_else() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    std::fs::create_dir_all(dir.join("sub")).unwrap();
+    let at = dir.display();
+    // The shell opens all of them itself.
+    let script = "for n in a b; do true > $n; done; true < a; true < missing; cd sub; true < ../a; true > c; true < ../missing; cd ..; \
+                  true < sub/c; true < ./sub/../b; true < \"$PWD/a\"";
+    let below = format!("dir:{at}");
+    for (expression, names) in [
+        (below.clone(), &["a", "b", "a", "missing", "a", "c", "missing", "c", "b", "a"][..]),
+        (format!("{below} failed"), &["missing", "missing"]),
+        (format!("{below} !failed"), &["a", "b", "a", "a", "c", "c", "b", "a"]),
+        (format!("path:{at}/a"), &["a", "a", "a", "a"]),
+        (format!("path:{at}/a | path:{at}/sub/**"), &["a", "a", "a", "c", "c", "b", "a"]),
+        (format!("path:{at}/mis**"), &["missing", "missing"]),
+        (format!("dir:{at}/sub"), &["c", "c", "b"]),
+        (format!("{below} flags:wc"), &["a", "b", "c"]),
+        (format!("{below} !flags:w !failed via:open,openat"), &["a", "a", "c", "b", "a"]),
+        (
+            format!("{below} comm:sh uid:{}", nix::unistd::getuid()),
+            &["a", "b", "a", "missing", "a", "c", "missing", "c", "b", "a"],
+        ),
+        (format!("{below} comm:s* dur<100s failed"), &["missing", "missing"]),
+        (format!("{below} !comm:sh"), &[]),
+        (format!("{below} dur>100s"), &[]),
+        (format!("{below} via:openat2"), &[]),
+    ] {
+        assert_eq!(captured(&dir, &expression, script), names, "{expression}");
+    }
+}
+
+#[test]
+fn short_forms_combine_with_the_expression() {
+    require_live!();
+    let run = |args: &[&str]| {
+        let command = ["--", "sh", "-c", "true < /no/such/file-of-the-test; true < /dev/null"];
+        let ended = run(["trace", "--format", "json"].iter().chain(args).chain(&command));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        json(&ended).len()
+    };
+    let uid = nix::unistd::getuid().to_string();
+    assert_eq!(run(&["-x", "-c", "path:/no/**"]), 1);
+    assert_eq!(run(&["-x", "-c", "path:/dev/**"]), 0);
+    assert_eq!(run(&["-u", &uid, "-c", "path:/dev/null | path:/no/**"]), 2);
+    assert_eq!(run(&["-u", "4294967294", "-c", "path:/dev/null"]), 0);
+}
+
+#[test]
+fn a_captured_process_has_its_descendants_with_it() {
+    require_live!();
+    // The middle shell is the one that is asked for; its child is there before the capture, and forks later.
+    let script = "sh -c 'sh -c \"while :; do cat /dev/null; sleep 0.05; done\"; :' & echo $!; wait";
+    let mut outer = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut pid = String::new();
+    BufReader::new(outer.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    let child = wait_until("the shell's child", || {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", pid.trim())).ok()?;
+        children.trim().parse::<i32>().ok()
+    });
+    let ended = run(["trace", "--format", "json", "-c", &format!("pid:{} comm:cat", pid.trim()), "--duration", "1s"]);
+    let none =
+        run(["trace", "--format", "json", "-c", &format!("!pid:{} ppid:{child}", pid.trim()), "--duration", "300ms"]);
+    for pid in [child, pid.trim().parse().unwrap()] {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let _ = outer.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let opens = json(&ended);
+    assert!(opens.iter().any(|open| open["path"] == "/dev/null"), "{ended:?}");
+    assert!(opens.iter().all(|open| open["comm"] == "cat" && open["ppid"] == child), "{opens:#?}");
+    assert_eq!(json(&none), Vec::<serde_json::Value>::new(), "what is in the tree is not outside of it");
+}

@@ -4,7 +4,7 @@
 //! conditions, each of which may be negated: what the probe can run without a loop that the verifier has to fear. A
 //! filter that does not fit is refused with the reason and the nearest that works; nothing is captured by half.
 //!
-//! Not in here: how the program lies in a map.
+//! Not in here: how the program lies in a map, which is [`super::lower`]'s.
 
 use std::{fmt, ops::Range};
 
@@ -407,6 +407,12 @@ pub fn route_bit(route: Route) -> u8 {
 }
 
 impl CaptureProgram {
+    /// The one that captures everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { clauses: vec![Clause::default()] }
+    }
+
     /// Whether it captures everything.
     #[must_use]
     pub fn is_all(&self) -> bool {
@@ -487,7 +493,7 @@ impl fmt::Display for CaptureProgram {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::tests::{parse, reference::filter_like};
     use super::*;
     use crate::headless::tests::records;
@@ -562,7 +568,7 @@ mod tests {
         assert!(compile(&parse(&text)).is_ok());
     }
 
-    fn capture_like() -> impl Strategy<Value = String> {
+    pub(in super::super) fn capture_like() -> impl Strategy<Value = String> {
         let term = prop_oneof![
             "(tid|ppid|uid)(:|<|>=)[0-7]".prop_map(|s| s),
             "uid:[0-3],[0-3]",

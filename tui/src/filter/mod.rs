@@ -11,6 +11,7 @@ mod eval;
 mod expr;
 mod field;
 mod lexer;
+pub mod lower;
 mod names;
 mod parse;
 mod pattern;

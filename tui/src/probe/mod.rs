@@ -4,6 +4,7 @@
 
 mod attach;
 mod btf;
+mod capture;
 mod counters;
 mod keeper;
 mod kretprobe;
@@ -23,17 +24,19 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap as BpfHashMap, Map, MapData, RingBuf},
+    maps::{Array, Map, MapData, RingBuf},
 };
 use bytemuck::Zeroable as _;
-use probe_common::{Capture, Config, Offsets, ProcessCounts, capture, config};
+use probe_common::{Config, Offsets, ProcessCounts, config};
 
 use crate::{
     error::{Error, Kind, in_words},
     escape::escaped,
+    filter::capture::CaptureProgram,
     session::{AttachKind, Session},
     source::{Batch, Counters},
 };
+use capture::CaptureMaps;
 use counters::CounterReader;
 pub use meter::Meter;
 pub use stage::Stage;
@@ -49,7 +52,6 @@ static PROBE: &[u8] =
 compile_error!("opentop has a probe for kernels on x86-64 and arm64: see probe-ebpf/src/arch.rs for another");
 
 const VALUE: usize = size_of::<ProcessCounts>();
-const CAPTURE: usize = size_of::<Capture>();
 
 /// Which processes to capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,12 +70,12 @@ pub struct Options {
     pub attach: Option<AttachKind>,
     /// Size of the ring, bytes: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
-    /// Which processes to capture.
+    /// Which processes everything is confined to.
     pub scope: Scope,
-    /// Only opens by this real uid.
-    pub uid: Option<u32>,
-    /// Only opens that fail.
-    pub failed: bool,
+    /// What to capture of them.
+    pub program: CaptureProgram,
+    /// The same in words, for the session.
+    pub words: String,
     /// The probe's own log lines to ask for, see [`Probe::log_into`].
     pub log: Option<log::Level>,
     /// Threads that can be between entry and return at once, with those that opened before and still live.
@@ -90,8 +92,8 @@ impl Default for Options {
             attach: None,
             ring_bytes: 8 << 20,
             scope: Scope::All,
-            uid: None,
-            failed: false,
+            program: CaptureProgram::all(),
+            words: "all".into(),
             log: None,
             inflight: 16384,
             processes: 16384,
@@ -107,10 +109,8 @@ pub struct Probe {
     ring: RingBuf<MapData>,
     ring_fd: OwnedFd,
     wake: Array<MapData, u32>,
-    capture_map: Array<MapData, [u8; CAPTURE]>,
-    scope_map: BpfHashMap<MapData, u32, u32>,
+    capture: CaptureMaps,
     counters: CounterReader,
-    capture: Capture,
     logger: Option<aya_log::EbpfLogger<Logger>>,
     kretprobes: Vec<kretprobe::Kretprobe>,
     missed: u64,
@@ -128,22 +128,15 @@ impl Probe {
             Ok(btf) => offsets::find(btf),
             Err(e) => Err(format!("{}: {}", btf::VMLINUX, in_words(e))),
         };
-        if let (Err(why), Scope::Pids(_)) = (&offsets, &options.scope) {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "following a command or a process needs the kernel's type information, and there is none to use ({why}). \
-                     Run a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's since 2021), or capture all processes and filter what is shown with -f."
-                ),
-            ));
-        }
+        let no_btf = offsets.as_ref().err().cloned();
         let btf = btf.ok();
         let config = configuration(options, btf.as_ref(), offsets.as_ref().ok())?;
         let mut ebpf = load(options, &config)?;
         // Nothing is captured until everything is in place.
-        let mut capture_map: Array<MapData, [u8; CAPTURE]> =
-            take_map(&mut ebpf, "CAPTURE")?.try_into().map_err(|_| broken("CAPTURE"))?;
-        write_capture(&mut capture_map, Capture { flags: capture::OFF, uid: 0 })?;
+        let capture = CaptureMaps::take(&mut ebpf, no_btf)?;
+        if options.scope != Scope::All {
+            capture.may_follow()?;
+        }
         let (attach, reason, attached) = attach_first(&mut ebpf, options, btf.as_ref(), offsets.as_ref().ok())?;
         attach::attach_processes(&mut ebpf).map_err(|r| refused(&[(None, r)]))?;
         let uname = nix::sys::utsname::uname().map_err(|e| Error::failed(format!("uname failed: {}", e.desc())))?;
@@ -156,18 +149,22 @@ impl Probe {
             wall_offset_ns: wall_offset_ns(),
             start_ns: boot_ns(),
             routes: attached.routes,
-            capture: scope::describe(options),
+            capture: options.words.clone(),
             ring_bytes: options.ring_bytes,
         };
-        let mut probe = Self::take_maps(ebpf, session, capture_map, attached.kretprobes)?;
-        probe.begin(options)?;
+        let mut probe = Self::take_maps(ebpf, session, capture, attached.kretprobes)?;
+        // The capture begins. Opens that were already under way are not in it.
+        if let Scope::Pids(pids) = &options.scope {
+            probe.capture.confine(pids)?;
+        }
+        probe.capture.set(&options.program)?;
         Ok(probe)
     }
 
     fn take_maps(
         mut ebpf: Ebpf,
         session: Session,
-        capture_map: Array<MapData, [u8; CAPTURE]>,
+        capture: CaptureMaps,
         kretprobes: Vec<kretprobe::Kretprobe>,
     ) -> Result<Self, Error> {
         let processes = match take_map(&mut ebpf, "PROCESSES")? {
@@ -190,10 +187,8 @@ impl Probe {
             ring,
             ring_fd,
             wake: take_map(&mut ebpf, "WAKE")?.try_into().map_err(|_| broken("WAKE"))?,
-            capture_map,
-            scope_map: take_map(&mut ebpf, "SCOPE")?.try_into().map_err(|_| broken("SCOPE"))?,
+            capture,
             counters: CounterReader::new(processes, others, losses),
-            capture: Capture { flags: capture::OFF, uid: 0 },
             logger: None,
             kretprobes,
             missed: 0,
@@ -202,37 +197,22 @@ impl Probe {
         })
     }
 
-    /// The capture begins. Opens that were already under way are not in it.
-    fn begin(&mut self, options: &Options) -> Result<(), Error> {
-        let mut wanted = Capture::zeroed();
-        if let Scope::Pids(pids) = &options.scope {
-            wanted.flags |= capture::SCOPE;
-            for pid in scope::with_descendants(pids) {
-                self.follow(pid)?;
-            }
-        }
-        if let Some(uid) = options.uid {
-            wanted.flags |= capture::UID;
-            wanted.uid = uid;
-        }
-        if options.failed {
-            wanted.flags |= capture::FAILED;
-        }
-        self.set_capture(wanted)
+    /// Captures this from now on, within the processes it was confined to at the start. Nothing is attached anew, and no
+    /// open is counted that began or ended under a capture that did not want it.
+    ///
+    /// # Errors
+    /// When the kernel cannot do it: then the capture before stays in force.
+    pub fn change(&mut self, program: &CaptureProgram) -> Result<(), Error> {
+        self.capture.set(program)
     }
 
-    fn set_capture(&mut self, wanted: Capture) -> Result<(), Error> {
-        write_capture(&mut self.capture_map, wanted)?;
-        self.capture = wanted;
-        Ok(())
-    }
-
-    /// Captures one more process and the descendants it will have.
+    /// Adds a process to those that everything is confined to, with the descendants it will have: one that was forked
+    /// just now and has none.
     ///
     /// # Errors
     /// When the kernel's table of captured processes is full.
     pub fn follow(&mut self, pid: u32) -> Result<(), Error> {
-        self.scope_map.insert(pid, 0, 0).map_err(|e| map_error("the table of captured processes", &e))
+        self.capture.follow(pid)
     }
 
     /// Whether what this probe still does takes no privileges but its descriptors. The answer is to be had in a thread
@@ -322,7 +302,7 @@ impl Probe {
     /// Takes the hooks out of the kernel. Records and counts stay and can be read. Afterwards none comes any more.
     pub fn detach(&mut self) {
         let _ = self.missed();
-        let _ = self.set_capture(Capture { flags: self.capture.flags | capture::OFF, ..self.capture });
+        self.capture.off();
         attach::unload_all(&mut self.ebpf, std::mem::take(&mut self.kretprobes));
         // Not every close waits for a program that is just running on another CPU: it needs microseconds.
         std::thread::sleep(Duration::from_millis(5));
@@ -477,12 +457,6 @@ fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
             ),
         )
     }
-}
-
-fn write_capture(map: &mut Array<MapData, [u8; CAPTURE]>, wanted: Capture) -> Result<(), Error> {
-    let mut bytes = [0; CAPTURE];
-    bytes.copy_from_slice(bytemuck::bytes_of(&wanted));
-    map.set(0, bytes, 0).map_err(|e| map_error("the capture", &e))
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {

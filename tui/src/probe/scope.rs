@@ -1,11 +1,155 @@
-//! Which processes the capture begins with.
+//! Which processes are in the trees that a capture asks for: a process and its descendants, those to come too.
+//!
+//! A tree is a bit in the values of the `SCOPE` map. A fork copies its parent's bits in the kernel; who is there already
+//! when a tree is made is found in /proc.
 
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Options, Scope};
+use super::map_error;
+use crate::error::{Error, Kind};
 
-/// `pids` and every descendant they have now. Those to come enter by themselves, at their fork.
-pub(super) fn with_descendants(pids: &[u32]) -> FxHashSet<u32> {
+/// Looks through /proc for the members of a new tree. One finds them; the next those that were forked meanwhile by a process
+/// which was not marked yet. More than this only a storm of forks needs, and then no number is enough.
+const PASSES: usize = 16;
+
+/// The process trees of the captures.
+pub(super) struct Trees {
+    map: BpfHashMap<MapData, u32, u64>,
+    /// Processes with their bits.
+    assigned: Vec<(u32, u64)>,
+    /// Bits that processes may still have although nobody asks for them.
+    stale: u64,
+}
+
+/// The bit of a process among those of [`Trees::assign`].
+pub(super) fn bit(trees: &[(u32, u64)], pid: u32) -> u64 {
+    trees.iter().find(|(of, _)| *of == pid).map_or(0, |(_, bit)| *bit)
+}
+
+impl Trees {
+    /// The tree that everything is confined to: the command behind `--`.
+    pub(super) const SCOPE: u64 = 1;
+
+    pub(super) fn new(map: BpfHashMap<MapData, u32, u64>) -> Self {
+        Self { map, assigned: Vec::new(), stale: 0 }
+    }
+
+    /// Puts these and their descendants into the tree that everything is confined to.
+    pub(super) fn confine(&mut self, pids: &[u32]) -> Result<(), Error> {
+        let members: Vec<_> = pids.iter().map(|pid| (*pid, Self::SCOPE)).collect();
+        if members.is_empty() { Ok(()) } else { self.gather(&members) }
+    }
+
+    /// Puts one into it that has no descendants yet.
+    pub(super) fn follow(&mut self, pid: u32) -> Result<(), Error> {
+        self.map.insert(pid, Self::SCOPE, 0).map_err(|e| map_error("the table of captured processes", &e))
+    }
+
+    /// Gives each of these a tree and finds its members; those of the capture in force stay. All the bits come back.
+    pub(super) fn assign(&mut self, pids: &[u32]) -> Result<Vec<(u32, u64)>, Error> {
+        let mut used = self.assigned.iter().fold(Self::SCOPE | self.stale, |used, (_, bit)| used | bit);
+        let mut new = Vec::new();
+        for pid in pids.iter().filter(|pid| bit(&self.assigned, **pid) == 0) {
+            if used == u64::MAX {
+                return Err(Error::new(
+                    Kind::Usage,
+                    "a capture follows at most 63 processes with their descendants; capture more broadly and filter what is shown with -f",
+                ));
+            }
+            let free = 1 << used.trailing_ones();
+            used |= free;
+            new.push((*pid, free));
+        }
+        self.assigned.extend_from_slice(&new);
+        if !new.is_empty() {
+            self.gather(&new)?;
+        }
+        Ok(self.assigned.clone())
+    }
+
+    /// Forgets the trees of all processes but these.
+    pub(super) fn retain(&mut self, pids: &[u32]) {
+        let gone = self.assigned.iter().filter(|(pid, _)| !pids.contains(pid)).fold(0, |gone, (_, bit)| gone | bit);
+        self.assigned.retain(|(pid, _)| pids.contains(pid));
+        self.stale |= gone;
+        // A fork may copy a bit from a parent whose turn has not come.
+        for _ in 0..PASSES {
+            match self.clear(self.stale) {
+                Ok(0) => {
+                    self.stale = 0;
+                    return;
+                }
+                Ok(_) => {}
+                // They stay stale: no other process gets them.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes bits from everybody; how many had them.
+    fn clear(&mut self, bits: u64) -> Result<usize, MapError> {
+        if bits == 0 {
+            return Ok(0);
+        }
+        let all: Vec<u32> = self.map.keys().collect::<Result<_, _>>()?;
+        let mut had = 0;
+        for pid in all {
+            let Ok(value) = self.map.get(&pid, 0) else { continue };
+            if value & bits == 0 {
+                continue;
+            }
+            had += 1;
+            // Both fail when the process has exited meanwhile.
+            let _ = match value & !bits {
+                0 => self.map.remove(&pid),
+                rest => self.map.insert(pid, rest, BPF_EXIST),
+            };
+        }
+        Ok(had)
+    }
+
+    /// Marks these and their descendants.
+    fn gather(&mut self, trees: &[(u32, u64)]) -> Result<(), Error> {
+        for _ in 0..PASSES {
+            if self.pass(trees)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks through /proc once; how many were not marked yet.
+    fn pass(&mut self, trees: &[(u32, u64)]) -> Result<usize, Error> {
+        let full = |e| map_error("the table of captured processes", &e);
+        let children = children();
+        let mut added = 0;
+        for (root, bit) in trees {
+            let mut seen = FxHashSet::default();
+            let mut todo = vec![(*root, 0)];
+            while let Some((pid, parents)) = todo.pop() {
+                if !seen.insert(pid) {
+                    continue;
+                }
+                // One that is not there yet may be just forked: then it has its parent's.
+                let had = self.map.get(&pid, 0).ok();
+                let trees = had.unwrap_or(parents) | bit;
+                if had != Some(trees) {
+                    self.map.insert(pid, trees, 0).map_err(full)?;
+                    added += 1;
+                }
+                todo.extend(children.get(&pid).into_iter().flatten().map(|child| (*child, trees)));
+            }
+        }
+        Ok(added)
+    }
+}
+
+/// `BPF_EXIST` of linux/bpf.h: only if it is there.
+const BPF_EXIST: u64 = 2;
+
+/// Every process's children, as /proc has them now.
+fn children() -> FxHashMap<u32, Vec<u32>> {
     let mut children: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
@@ -15,14 +159,7 @@ pub(super) fn with_descendants(pids: &[u32]) -> FxHashSet<u32> {
             children.entry(parent).or_default().push(pid);
         }
     }
-    let mut all: FxHashSet<u32> = FxHashSet::default();
-    let mut todo = pids.to_vec();
-    while let Some(pid) = todo.pop() {
-        if all.insert(pid) {
-            todo.extend(children.get(&pid).into_iter().flatten());
-        }
-    }
-    all
+    children
 }
 
 /// ppid of a /proc/PID/stat: behind the last parenthesis, as the name before it may hold anything.
@@ -30,26 +167,6 @@ fn parent_of(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|b| *b == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
     rest.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// The capture in words.
-pub(super) fn describe(options: &Options) -> String {
-    let mut parts = Vec::new();
-    match &options.scope {
-        Scope::All => {}
-        Scope::Pids(pids) if pids.is_empty() => parts.push("command".to_owned()),
-        Scope::Pids(pids) => {
-            let list: Vec<String> = pids.iter().map(u32::to_string).collect();
-            parts.push(format!("pid:{}", list.join(",")));
-        }
-    }
-    if let Some(uid) = options.uid {
-        parts.push(format!("uid:{uid}"));
-    }
-    if options.failed {
-        parts.push("failed".to_owned());
-    }
-    if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
@@ -64,12 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_among_its_parents_descendants() {
-        let me = std::process::id();
+    fn a_process_is_among_its_parents_children() {
         let parent = std::os::unix::process::parent_id();
         if parent != 0 {
-            assert!(with_descendants(&[parent]).contains(&me));
+            assert!(children().get(&parent).is_some_and(|all| all.contains(&std::process::id())));
         }
-        assert!(with_descendants(&[]).is_empty());
     }
 }

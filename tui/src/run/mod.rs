@@ -29,6 +29,7 @@ mod tail;
 pub mod terminal;
 mod trace;
 mod user;
+mod wanted;
 
 use std::{ffi::OsString, io::Write as _, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
 
@@ -56,6 +57,7 @@ use account::Account;
 use facts::Facts;
 use probe_log::ProbeLog;
 use progress::Progress;
+pub use wanted::Wanted;
 
 /// Batches between the reader of the ring and the front end. When they are full the ring fills, and says what it loses.
 const QUEUE: usize = 64;
@@ -143,6 +145,7 @@ impl Capture {
             capture.progress = progress.then(Progress::start);
             return Ok(capture);
         }
+        let wanted = Wanted::new(args)?;
         processes_exist(&args.pids)?;
         let blocked = signals::block()?;
         let held = match args.cmd.as_slice() {
@@ -161,7 +164,10 @@ impl Capture {
             .as_ref()
             .map(|path| ProbeLog::create(path, args.probe_log_level.into(), invoker.as_ref()))
             .transpose()?;
-        let mut probe = Probe::start(&options(args, held.as_ref().map(child::Held::pid)))?;
+        let mut probe = Probe::start(&options(args, &wanted))?;
+        if let Some(held) = &held {
+            probe.follow(held.pid())?;
+        }
         if let Some(log) = &log {
             probe.log_into(Box::new(log.clone()))?;
         }
@@ -419,15 +425,14 @@ fn line(text: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
-fn options(args: &CaptureArgs, command: Option<u32>) -> probe::Options {
-    let pids: Vec<u32> = args.pids.iter().copied().chain(command).collect();
+fn options(args: &CaptureArgs, wanted: &Wanted) -> probe::Options {
     let defaults = probe::Options::default();
     probe::Options {
         attach: args.attach.kind(),
         ring_bytes: args.ring_size.map_or(defaults.ring_bytes, |ring| ring.bytes),
-        scope: if pids.is_empty() { probe::Scope::All } else { probe::Scope::Pids(pids) },
-        uid: args.uid,
-        failed: args.failed,
+        scope: wanted.scope.clone().map_or(probe::Scope::All, probe::Scope::Pids),
+        program: wanted.program.clone(),
+        words: wanted.words.clone(),
         log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }
