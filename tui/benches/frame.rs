@@ -86,6 +86,7 @@ fn app() -> App {
         ring_bytes: 8 << 20,
     };
     let settings = Settings {
+        capture: opentop::app::CaptureText::default(),
         prefs: Prefs::default(),
         model: Options::default(),
         look: Look { theme: theme::Name::Dark, colors: theme::Colors::True, ascii: false },

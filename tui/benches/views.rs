@@ -103,6 +103,7 @@ impl Run {
             ring_bytes: 8 << 20,
         };
         let settings = Settings {
+            capture: opentop::app::CaptureText::default(),
             prefs: Prefs::default(),
             model: opentop::model::Options::default(),
             look: Look { theme: theme::Name::Dark, colors: theme::Colors::True, ascii: false },

@@ -184,3 +184,64 @@ fn every_view_is_reached_by_its_key_live_and_in_a_replay() {
     assert_eq!(pty.wait().code(), Some(0));
     pty.assert_restored();
 }
+
+/// What a recording says of opens of a path: for each, when it began.
+fn recorded(file: &std::path::Path, path: &str) -> Vec<jiff::Timestamp> {
+    let ended = common::run(["trace", "--format", "json", "-r", file.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let opens = ended.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    opens.filter(|open| open["path"] == path).map(|open| open["time"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn the_capture_is_changed_while_it_runs_and_takes_effect_at_once() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    let path = |name: &str| dir.join(name).display().to_string();
+    std::fs::write(dir.join("one"), "").unwrap();
+    std::fs::write(dir.join("other"), "").unwrap();
+    let script = "while :; do : < one; : < other; sleep 0.002; done";
+    let recording = dir.join("r.otr");
+    let mut pty =
+        Pty::start(opentop().arg("-w").arg(&recording).args(["--", "sh", "-c", script]).current_dir(&dir), 160, 40);
+    pty.wait_for("both files", |screen| screen.contains(&path("one")) && screen.contains(&path("other")));
+    let change = |pty: &mut Pty, expression: &str, shows: &str| {
+        pty.keys("c\x15");
+        pty.wait_for("the line of the capture", |screen| screen.contains("the kernel captures every open"));
+        pty.keys(expression);
+        pty.wait_for("what was typed", |screen| {
+            screen.lines().any(|line| line.contains("capture ❯") && line.contains(expression))
+        });
+        let at = jiff::Timestamp::now();
+        pty.keys("\r");
+        let shows = shows.to_owned();
+        pty.wait_for("the capture in the header", move |screen| {
+            screen.lines().take(2).any(|line| line.contains(&shows))
+        });
+        at
+    };
+    let only = format!("path:{}", path("one"));
+    let narrowed = change(&mut pty, &only, "command, path:");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let widened = change(&mut pty, "!failed", "command, !failed");
+    pty.wait_for("opens of the other file again", |screen| screen.contains(&path("other")));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    let after = common::wait_until("the account", || Some(afterwards(&pty)).filter(|text| text.contains(" lost\r\n")));
+    assert!(after.contains(" + 0 lost"), "{after:?}");
+    assert!(!after.contains("not seen") && !after.contains("unexplained"), "{after:?}");
+
+    let others = recorded(&recording, &path("other"));
+    let last_before = others.iter().filter(|at| **at < widened).max().unwrap();
+    let first_after = others.iter().filter(|at| **at >= widened).min().unwrap();
+    let (left, came) = (last_before.duration_since(narrowed), first_after.duration_since(widened));
+    let told = format!("the old capture went on for {left:?}, the new one came after {came:?}\n");
+    std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()).unwrap();
+    // 100 ms is what is promised; a machine that is busy with all the other tests may take longer to hear the key.
+    let bound = jiff::SignedDuration::from_millis(1500);
+    assert!(left < bound && came < bound, "{told}");
+    let ones = recorded(&recording, &path("one"));
+    assert!(ones.iter().any(|at| *at > *last_before && *at < widened), "the narrowed capture captured what it should");
+}

@@ -12,7 +12,7 @@ use super::menu::Menu;
 use super::prompt::{Prompt, Purpose, Typed};
 use super::settle::order_rows;
 use super::tables::{FailureSort, FileSort};
-use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, fold, page, replay};
+use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, capture, fold, page, replay};
 use crate::escape::escaped;
 use crate::filter::Filter;
 use crate::model::order::Column;
@@ -29,6 +29,7 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             let before = app.filter().cloned();
             app.mode = Mode::Prompt(Box::new(Prompt::new(Purpose::Filter, text, before)));
         }
+        Action::Capture => capture::open(app),
         Action::Search => {
             app.mode = Mode::Prompt(Box::new(Prompt::new(Purpose::Search, String::new(), None)));
         }
@@ -274,6 +275,9 @@ pub(super) fn prompt_key(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>
     match (purpose, typed) {
         (_, Typed::Nothing) => {}
         (Purpose::Filter, Typed::Changed) => filter_typed(app, &text),
+        (Purpose::Capture, Typed::Changed) => capture::typed(app, &text),
+        (Purpose::Capture, Typed::Undo) => app.mode = Mode::Normal,
+        (Purpose::Capture, Typed::Keep) => capture::keep(app, &text, effects),
         (Purpose::Search, Typed::Changed) => {
             app.search = text;
             find_from(app, true, false);
@@ -310,7 +314,7 @@ pub(super) fn prompt_key(app: &mut App, key: KeyEvent, effects: &mut Vec<Effect>
     }
 }
 
-fn remember(app: &mut App, line: String) {
+pub(super) fn remember(app: &mut App, line: String) {
     if line.trim().is_empty() {
         return;
     }

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 pub enum Action {
     Help,
     Filter,
+    Capture,
     Search,
     SearchNext,
     SearchPrevious,
@@ -142,9 +143,9 @@ pub static BINDINGS: &[Binding] = &[
     row(Action::PageDown, &["PgDn", "Ctrl-f"], "page down", "a page down", Group::Move, 0),
     row(Action::Top, &["Home", "g"], "top", "to the first row", Group::Move, 0),
     row(Action::Bottom, &["End", "G"], "bottom", "to the last row", Group::Move, 0),
-    row(Action::NextPane, &["Tab"], "pane", "to the other pane", Group::Move, 7),
+    row(Action::NextPane, &["Tab"], "pane", "to the other pane", Group::Move, 8),
     row(Action::PreviousPane, &["Shift-Tab"], "pane", "to the other pane, backwards", Group::Move, 0),
-    row(Action::Inspect, &["Enter"], "inspect", "look closely at the selected process or open", Group::Move, 3),
+    row(Action::Inspect, &["Enter"], "inspect", "look closely at the selected process or open", Group::Move, 4),
     row(Action::Live, &["1"], "live", "view 1: processes and opens", Group::Move, 0),
     row(Action::Files, &["2"], "files", "view 2: the most opened paths", Group::Move, 0),
     row(
@@ -157,25 +158,26 @@ pub static BINDINGS: &[Binding] = &[
     ),
     row(Action::Latency, &["4"], "latency", "view 4: how long opens take", Group::Move, 0),
     row(Action::Health, &["5"], "health", "view 5: what is lost, what is blind, what opentop costs", Group::Move, 0),
-    row(Action::Follow, &["F"], "follow", "follow the newest opens, or the selected process", Group::Move, 9),
+    row(Action::Follow, &["F"], "follow", "follow the newest opens, or the selected process", Group::Move, 10),
     row(
         Action::Tree,
         &["t", "F5"],
         "tree",
         "processes as a tree with sums; in view 2 paths in their directories",
         Group::Move,
-        8,
+        9,
     ),
     row(Action::Fold, &["z"], "fold", "fold or unfold the selected row of a tree", Group::Move, 0),
     row(Action::FoldAll, &["Z"], "fold all", "fold or unfold the whole tree", Group::Move, 0),
     row(Action::Filter, &["/", "F4", "\\"], "filter", "show only what matches, as you type", Group::Find, 2),
+    row(Action::Capture, &["c"], "capture", "change what the kernel captures at all", Group::Find, 3),
     row(
         Action::Only,
         &["f"],
         "only",
         "show only what is like the selected row: process, name, path and so on",
         Group::Find,
-        6,
+        7,
     ),
     row(Action::Exclude, &["x"], "exclude", "hide what is like the selected row", Group::Find, 0),
     row(Action::Search, &["F3", "Ctrl-s"], "search", "jump to the next row that contains a word", Group::Find, 0),
@@ -196,9 +198,9 @@ pub static BINDINGS: &[Binding] = &[
         "pause",
         "freeze the picture, counting goes on; a replay stops or goes on",
         Group::Screen,
-        4,
+        5,
     ),
-    row(Action::Sort, &["s", "F6"], "sort", "sort by the next column", Group::Screen, 5),
+    row(Action::Sort, &["s", "F6"], "sort", "sort by the next column", Group::Screen, 6),
     row(Action::SortPrevious, &["<"], "sort left", "sort by the column to the left", Group::Screen, 0),
     row(Action::SortNext, &[">"], "sort right", "sort by the column to the right", Group::Screen, 0),
     row(Action::SortReverse, &["I", "R"], "reverse", "reverse the order", Group::Screen, 0),
@@ -207,12 +209,12 @@ pub static BINDINGS: &[Binding] = &[
     row(Action::Copy, &["y"], "copy", "copy the selected path or row to the clipboard (OSC 52)", Group::Screen, 0),
     row(Action::Save, &["o"], "write", "write the list to a new file in the working directory", Group::Screen, 0),
     row(Action::Columns, &["F2"], "columns", "choose the columns of the process table", Group::Screen, 0),
-    row(Action::Later, &["Right"], "+10 s", "ten seconds on", Group::Replay, 11),
-    row(Action::Earlier, &["Left"], "-10 s", "ten seconds back", Group::Replay, 12),
-    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 13),
+    row(Action::Later, &["Right"], "+10 s", "ten seconds on", Group::Replay, 12),
+    row(Action::Earlier, &["Left"], "-10 s", "ten seconds back", Group::Replay, 13),
+    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 14),
     row(Action::StepBack, &[","], "step back", "stand still, one open earlier", Group::Replay, 0),
-    row(Action::Faster, &["]"], "faster", "twice as fast, up to 100 times", Group::Replay, 14),
-    row(Action::Slower, &["["], "slower", "half as fast, down to a tenth", Group::Replay, 15),
+    row(Action::Faster, &["]"], "faster", "twice as fast, up to 100 times", Group::Replay, 15),
+    row(Action::Slower, &["["], "slower", "half as fast, down to a tenth", Group::Replay, 16),
     row(Action::Beginning, &["0"], "start", "to the beginning of the recording", Group::Replay, 0),
     row(Action::Ending, &["$"], "end", "to the end of the recording", Group::Replay, 0),
     row(Action::GoTo, &[":"], "go to", "to a time: 1:30, +20s, -5m, 50%", Group::Replay, 0),
@@ -223,7 +225,7 @@ pub static BINDINGS: &[Binding] = &[
     row(Action::Redraw, &["Ctrl-l"], "redraw", "draw the whole screen anew", Group::Screen, 0),
     row(Action::Help, &["?", "F1", "h"], "help", "this help", Group::Screen, 1),
     row(Action::Suspend, &["Ctrl-z"], "suspend", "to the shell; fg comes back", Group::Screen, 0),
-    row(Action::Quit, &["q", "F10", "Ctrl-c"], "quit", "end opentop", Group::Screen, 10),
+    row(Action::Quit, &["q", "F10", "Ctrl-c"], "quit", "end opentop", Group::Screen, 11),
 ];
 
 /// The keys of the line in which a filter or a search is typed: key, and what it does.
@@ -352,7 +354,9 @@ pub fn rows(replaying: bool) -> impl Iterator<Item = &'static Binding> {
 
 /// The rows of the footer, from the left: those of a replay behind help and filter, the way out last.
 pub fn footer(replaying: bool) -> impl Iterator<Item = &'static Binding> {
-    let mut rows: Vec<_> = rows(replaying).filter(|b| b.footer > 0).collect();
+    // What a recording holds was captured long ago.
+    let means = |b: &&Binding| b.footer > 0 && !(replaying && b.action == Action::Capture);
+    let mut rows: Vec<_> = rows(replaying).filter(means).collect();
     rows.sort_by_key(|b| match b.group {
         Group::Replay => (2, b.footer),
         _ if b.action == Action::Pause && replaying => (2, 0),

@@ -2,6 +2,7 @@
 //! with what is to be done outside. Pure: no clock, no input or output, no drawing.
 
 mod act;
+mod capture;
 pub mod columns;
 pub mod container;
 pub mod dirs;
@@ -34,12 +35,12 @@ use crate::model::who::Who;
 use crate::recording::Stats;
 use crate::session::Session;
 use crate::source::replay::{Control, Position};
-use crate::source::{Input, ProbeCost};
+use crate::source::{Input, ProbeCost, Recapture};
 
 pub use lists::{Frozen, OpenList, ProcessList, Tree};
 pub use page::{Looked, Page};
 use prompt::Prompt;
-pub use settings::{Layout, Look, Prefs, Settings};
+pub use settings::{CaptureText, Layout, Look, Prefs, Settings};
 pub use update::update;
 
 /// What can happen.
@@ -82,6 +83,8 @@ pub enum Effect {
     Repaint,
     /// Read in /proc who this process is: answered by [`Msg::Looked`].
     Look(ProcessKey),
+    /// Capture this from now on: answered by [`Input::Capture`].
+    Capture(Box<Recapture>),
     /// Tell the replay this.
     Control(Control),
     /// Write this text to a new file: what kind of list it is, and the text.

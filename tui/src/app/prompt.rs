@@ -14,6 +14,8 @@ use crate::filter::{Completion, Filter, complete};
 pub enum Purpose {
     /// A display filter.
     Filter,
+    /// A capture, which the kernel does.
+    Capture,
     /// A word to find.
     Search,
     /// A time of a replay.
@@ -31,6 +33,8 @@ pub struct Prompt {
     pub caret: usize,
     /// What is wrong with it: in words, and which bytes.
     pub error: Option<(String, Range<usize>)>,
+    /// What is to be said where nothing is wrong.
+    pub note: String,
     /// What was in force before.
     pub before: Option<Arc<Filter>>,
     /// Place in the history of lines, from the newest.
@@ -60,7 +64,17 @@ impl Prompt {
     /// A line that starts with `text`.
     #[must_use]
     pub fn new(purpose: Purpose, text: String, before: Option<Arc<Filter>>) -> Self {
-        Self { purpose, caret: text.len(), text, error: None, before, older: 0, draft: String::new(), tabbed: None }
+        Self {
+            purpose,
+            caret: text.len(),
+            text,
+            error: None,
+            note: String::new(),
+            before,
+            older: 0,
+            draft: String::new(),
+            tabbed: None,
+        }
     }
 
     /// Takes a key; `lines` are those typed before, the newest last.
@@ -84,7 +98,7 @@ impl Prompt {
             KeyCode::Char('u') if ctrl => self.cut(0..self.caret),
             KeyCode::Char('k') if ctrl => self.cut(self.caret..self.text.len()),
             KeyCode::Char('w') if ctrl => self.cut(self.word()..self.caret),
-            KeyCode::Tab if self.purpose == Purpose::Filter => self.complete(),
+            KeyCode::Tab if matches!(self.purpose, Purpose::Filter | Purpose::Capture) => self.complete(),
             KeyCode::Up => self.recall(lines, 1),
             KeyCode::Down => self.recall(lines, -1),
             KeyCode::Char(c) if !ctrl && !key.modifiers.contains(KeyModifiers::ALT) => self.insert(c),
@@ -105,7 +119,11 @@ impl Prompt {
     /// What could stand at the caret.
     #[must_use]
     pub fn completions(&self) -> Vec<Completion> {
-        if self.purpose == Purpose::Filter { complete(&self.text, self.caret) } else { Vec::new() }
+        if matches!(self.purpose, Purpose::Filter | Purpose::Capture) {
+            complete(&self.text, self.caret)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Puts the first of them there; again, the next one.

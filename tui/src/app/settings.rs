@@ -41,6 +41,15 @@ pub struct Prefs {
     pub notice: Option<String>,
 }
 
+/// The capture as a person edits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureText {
+    /// The expression in force; empty for all.
+    pub text: String,
+    /// With a command, to which it is confined: the processes beside it.
+    pub command: Option<Vec<u32>>,
+}
+
 /// What the dashboard starts with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -58,4 +67,6 @@ pub struct Settings {
     pub parse: fn(&str) -> Result<Filter, ParseError>,
     /// Display filter at the start.
     pub filter: Option<Filter>,
+    /// The capture; while it runs, the one in force.
+    pub capture: CaptureText,
 }

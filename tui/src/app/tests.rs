@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+mod capture;
 mod rows;
 
 pub(crate) const S: u64 = 1_000_000_000;
@@ -26,6 +27,7 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
         ring_bytes: 1 << 20,
     };
     let settings = Settings {
+        capture: CaptureText::default(),
         prefs: Prefs::default(),
         model: Options::default(),
         look: Look { theme: crate::view::theme::Name::Dark, colors: crate::view::theme::Colors::True, ascii: false },

@@ -141,6 +141,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
             }
         }
         Input::Stacks(_) => {}
+        Input::Capture(change) => super::capture::answered(app, *change),
         Input::Restart => {
             let filter = app.filter().cloned();
             app.live = Model::new(app.settings.model);

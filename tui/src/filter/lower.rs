@@ -79,6 +79,47 @@ pub fn lower(program: &CaptureProgram, scope: u64, tree: &dyn Fn(u32) -> u64) ->
     out
 }
 
+/// What the kernel decides by and when, in a sentence for whoever types a capture.
+#[must_use]
+pub fn explain(program: &CaptureProgram) -> String {
+    let name = |check: &Check| match check {
+        Check::Tree(_) => "process tree",
+        Check::Number(number, range) => match number {
+            Number::Pid => "process",
+            Number::Tid => "thread",
+            Number::Ppid => "parent",
+            Number::Uid => "user",
+            Number::Errno if range.from == 1 && range.to == u64::MAX => "failure",
+            Number::Errno => "error",
+            Number::Duration => "duration",
+            Number::Cgroup => "cgroup",
+        },
+        Check::Comm(_) => "comm",
+        Check::Path(_) => "path",
+        Check::Flags(_) => "flags",
+        Check::Routes(_) => "route",
+    };
+    let names = |early: bool| {
+        let all = program.clauses.iter().flat_map(|clause| &clause.conditions);
+        let mut names: Vec<_> = all
+            .filter(|c| (check_of(&c.check) < check::ERRNO) == early)
+            .map(|c| (check_of(&c.check), name(&c.check)))
+            .collect();
+        names.sort_unstable();
+        names.dedup_by_key(|(_, name)| *name);
+        names.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+    };
+    let (entry, end) = (names(true), names(false));
+    match (entry.is_empty(), end.is_empty()) {
+        _ if program.is_all() => "Enter: the kernel captures every open, and counts it".into(),
+        (false, true) => format!("Enter: the kernel does all of it, when an open begins: {entry}"),
+        (true, _) => format!("Enter: the kernel does all of it, when an open returns: {end}"),
+        (false, false) => {
+            format!("Enter: the kernel does all of it; when an open begins: {entry}; when it returns: {end}")
+        }
+    }
+}
+
 const FAILED: Check = Check::Number(Number::Errno, Inclusive { from: 1, to: u64::MAX });
 
 /// Takes a condition out of a clause that need not be asked again.
@@ -469,6 +510,15 @@ pub(crate) mod tests {
         let event = Event::decode(&bytes).unwrap();
         assert!(parse("path:/etc/x").matches(&event));
         assert!(!captured(&lowered("path:/etc/x"), &event, true));
+    }
+
+    #[test]
+    fn it_is_told_when_the_kernel_decides_by_what() {
+        let explained = |text: &str| explain(&compile(&parse(text)).unwrap());
+        assert_eq!(explained(""), "Enter: the kernel captures every open, and counts it");
+        assert!(explained("comm:a uid:0 comm:b").ends_with("when an open begins: user, comm"));
+        assert!(explained("failed | path:/etc/**").ends_with("when an open returns: failure, path"));
+        assert!(explained("pid:1 dur>1ms").ends_with("when an open begins: process tree; when it returns: duration"));
     }
 
     /// Paths, and records of them, that meet often.

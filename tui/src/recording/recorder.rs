@@ -126,7 +126,7 @@ impl Recorder {
             Input::Counters(counters) => self.offer_counters(counters),
             Input::Facts(facts) => self.offer_facts(facts),
             Input::Stacks(stacks) => self.offer_stacks(stacks),
-            Input::Restart | Input::End => {}
+            Input::Capture(_) | Input::Restart | Input::End => {}
         }
     }
 

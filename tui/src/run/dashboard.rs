@@ -18,9 +18,9 @@ use super::own::{boot_ns, own};
 use super::stage::{Cast, Stage};
 use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
-use super::{Capture, Origin, Plan, scripted, signals, user};
+use super::{Capture, Origin, Plan, Wanted, scripted, signals, user};
 use crate::app::replay::Replay;
-use crate::app::{App, Effect, Look, Msg, Outcome, Prefs, Settings, update};
+use crate::app::{App, CaptureText, Effect, Look, Msg, Outcome, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, in_words};
@@ -28,8 +28,8 @@ use crate::probe::Meter;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::recording::{Recorder, Stats};
 use crate::session::Session;
-use crate::source::Input;
 use crate::source::replay::{self, Pace};
+use crate::source::{Input, Recapture};
 use crate::view::theme;
 
 /// How often it is looked what time it is.
@@ -79,6 +79,10 @@ pub trait Inputs {
     fn recording(&self) -> Option<Stats> {
         None
     }
+    /// Asks for another capture, answered by [`Input::Capture`]; false when that cannot be asked now.
+    fn capture(&mut self, _to: Recapture) -> bool {
+        false
+    }
     /// The replay that they come from, if they do.
     fn replay(&self) -> Option<&replay::Replay> {
         None
@@ -102,6 +106,13 @@ impl Inputs for Capture {
 
     fn asked(&self) -> bool {
         self.asked
+    }
+
+    fn capture(&mut self, to: Recapture) -> bool {
+        match &self.origin {
+            Origin::Live(live) => live.change(to),
+            Origin::Replay(_) => false,
+        }
     }
 
     fn now_ns(&self) -> u64 {
@@ -157,7 +168,9 @@ pub fn dashboard(
         keymap: config.keymap,
         notice: complaint,
     };
-    let settings = settings(filter, (look, prefs), args.recording.read.is_none(), on_terminal);
+    let mut settings = settings(filter, (look, prefs), args.recording.read.is_none(), on_terminal);
+    let wanted = Wanted::new(args)?;
+    settings.capture = CaptureText { text: wanted.text, command: wanted.scope };
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
         && (script.is_some() || !on_terminal)
     {
@@ -238,6 +251,7 @@ fn settings(
         time_zone: if foreign { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() },
         parse: crate::filter::Filter::parse,
         filter,
+        capture: CaptureText::default(),
     }
 }
 
@@ -295,6 +309,12 @@ async fn run(
                     changed |= update(&mut app, Msg::Resize(columns, rows)).changed;
                 }
                 Effect::Repaint => stage.repaint(),
+                Effect::Capture(to) => {
+                    if !inputs.capture(*to) {
+                        let busy = "the capture is still being changed to what was typed before".to_owned();
+                        changed |= update(&mut app, Msg::Said(busy)).changed;
+                    }
+                }
                 Effect::Control(control) => {
                     if inputs.replay().is_some_and(|replay| !replay.control(control)) {
                         let busy = "the replay is still busy with what it was told before".to_owned();

@@ -114,7 +114,7 @@ impl Facts {
                     }
                 }
             }
-            Input::Facts(_) | Input::Stacks(_) | Input::Restart | Input::End => {}
+            Input::Facts(_) | Input::Stacks(_) | Input::Capture(_) | Input::Restart | Input::End => {}
         }
     }
 

@@ -167,8 +167,13 @@ impl Run {
                     Effect::Repaint => self.stage.repaint(),
                     Effect::Control(control) => self.replay(|deck, at, out| deck.obey(control, at, out))?,
                     Effect::NameUsers(uids) => self.tell(Msg::Users(strangers(uids))),
-                    // There is no shell, no clipboard, nobody to want a file, and no process of here that is meant.
-                    Effect::Suspend | Effect::Copy(_) | Effect::Look(_) | Effect::Save(..) | Effect::Meter(_) => {}
+                    // There is no shell, no clipboard, nobody to want a file, no probe, and no process of here that is meant.
+                    Effect::Suspend
+                    | Effect::Copy(_)
+                    | Effect::Look(_)
+                    | Effect::Save(..)
+                    | Effect::Meter(_)
+                    | Effect::Capture(_) => {}
                 }
             }
             if self.app.is_examining() {

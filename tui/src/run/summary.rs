@@ -92,7 +92,7 @@ impl Table {
                     self.summary.counters(&counters);
                 }
                 Input::Facts(facts) => self.summary.facts(&facts),
-                Input::Stacks(_) => {}
+                Input::Stacks(_) | Input::Capture(_) => {}
                 Input::Restart => self.summary.restart(),
                 Input::End => return,
             }

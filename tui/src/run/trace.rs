@@ -99,7 +99,7 @@ impl Lines {
                 Input::Batch(_) if signals::output_is_given_up() => {}
                 Input::Batch(batch) => self.batch(&batch),
                 Input::Counters(counters) => self.account.totals = counters.totals,
-                Input::Facts(_) | Input::Stacks(_) | Input::Restart => {}
+                Input::Facts(_) | Input::Stacks(_) | Input::Capture(_) | Input::Restart => {}
                 Input::End => {
                     self.writer.finish(&mut self.buffer).map_err(unwritable)?;
                     return self.flush();

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Batch, Input};
+use super::{Batch, CaptureChange, Input, Recapture};
 use crate::{
     error::{Error, in_words},
     probe::Probe,
@@ -27,6 +27,8 @@ const BATCH_RECORDS: usize = 4096;
 const BUSY_POLL: Duration = Duration::from_millis(5);
 /// The one look after asking to be woken, for a record that crossed with it.
 const LAST_LOOK: Duration = Duration::from_millis(10);
+/// Changes of the capture that wait for their turn.
+const CHANGES: usize = 4;
 /// Between two readings of the counters while opens come.
 const COUNTERS_BUSY: Duration = Duration::from_millis(250);
 /// The same while none comes.
@@ -38,6 +40,7 @@ const LAST_READINGS: u32 = 5;
 /// The running task, to end it by.
 pub struct Live {
     stop: Arc<Notify>,
+    changes: mpsc::Sender<Recapture>,
 }
 
 impl Live {
@@ -45,6 +48,11 @@ impl Live {
     /// [`Input::End`].
     pub fn stop(&self) {
         self.stop.notify_one();
+    }
+
+    /// Asks for another capture: answered by [`Input::Capture`]. False when it is still busy with the ones before.
+    pub fn change(&self, change: Recapture) -> bool {
+        self.changes.try_send(change).is_ok()
     }
 }
 
@@ -60,12 +68,20 @@ pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Inpu
         unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|e| watched(e.into_parts().1))?;
     let (sender, receiver) = mpsc::channel(capacity);
     let stop = Arc::new(Notify::new());
-    let reader = Reader { probe, ring, sender, stop: Arc::clone(&stop), next_counters: Instant::now() + COUNTERS_BUSY };
+    let (changes, asked) = mpsc::channel(CHANGES);
+    let reader = Reader {
+        probe,
+        ring,
+        sender,
+        stop: Arc::clone(&stop),
+        changes: asked,
+        next_counters: Instant::now() + COUNTERS_BUSY,
+    };
     tokio::spawn(async move {
         // A closed channel is the consumer's own end; nothing is left to tell it.
         let _ = reader.run().await;
     });
-    Ok((Live { stop }, receiver))
+    Ok((Live { stop, changes }, receiver))
 }
 
 struct Reader {
@@ -73,6 +89,7 @@ struct Reader {
     ring: AsyncFd<OwnedFd>,
     sender: mpsc::Sender<Input>,
     stop: Arc<Notify>,
+    changes: mpsc::Receiver<Recapture>,
     next_counters: Instant,
 }
 
@@ -86,11 +103,11 @@ impl Reader {
             self.counters_if_due(n > 0).await?;
             if n == BATCH_RECORDS {
                 // More is waiting; a stop must be heard all the same.
-                if self.stopped(Instant::now()).await {
+                if self.stopped(Instant::now()).await? {
                     break;
                 }
             } else if n > 0 {
-                if self.stopped(Instant::now() + BUSY_POLL).await {
+                if self.stopped(Instant::now() + BUSY_POLL).await? {
                     break;
                 }
             } else if self.sleep().await? {
@@ -111,25 +128,43 @@ impl Reader {
         Ok(n)
     }
 
-    /// Waits until `deadline` or the stop; whether it was the stop.
-    async fn stopped(&self, deadline: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.stop.notified() => true,
-            () = sleep_until(deadline) => false,
+    /// Waits until `deadline` or the stop; whether it was the stop. Meanwhile the capture may be changed.
+    async fn stopped(&mut self, deadline: Instant) -> Result<bool, Closed> {
+        loop {
+            let change = tokio::select! {
+                biased;
+                () = self.stop.notified() => return Ok(true),
+                Some(change) = self.changes.recv() => change,
+                () = sleep_until(deadline) => return Ok(false),
+            };
+            self.change(change).await?;
         }
+    }
+
+    /// Changes the capture. What the ring holds from before comes first.
+    async fn change(&mut self, to: Recapture) -> Result<(), Closed> {
+        let changed = self.probe.change(&to.program);
+        let at_ns = crate::probe::boot_ns();
+        while self.hand_over().await? == BATCH_RECORDS {}
+        let refused = changed.err().map(|error| error.message);
+        let change = CaptureChange { at_ns, text: to.text, words: to.words, refused };
+        self.send(Input::Capture(Box::new(change))).await
     }
 
     /// Sleeps until a record, the next reading of the counters, or the stop; whether it was the stop.
     async fn sleep(&mut self) -> Result<bool, Closed> {
         if self.probe.ask_wakeup().is_err() {
-            return Ok(self.stopped(Instant::now() + BUSY_POLL).await);
+            return self.stopped(Instant::now() + BUSY_POLL).await;
         }
         let mut until = Instant::now() + LAST_LOOK;
         loop {
             let woken = tokio::select! {
                 biased;
                 () = self.stop.notified() => return Ok(true),
+                Some(change) = self.changes.recv() => {
+                    self.change(change).await?;
+                    true
+                }
                 ready = self.ring.readable() => {
                     if let Ok(mut guard) = ready {
                         guard.clear_ready();

@@ -193,6 +193,30 @@ pub struct ProbeCost {
     pub opens: u64,
 }
 
+/// A capture that a running session is to change to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recapture {
+    /// What the kernel decides by.
+    pub program: crate::filter::capture::CaptureProgram,
+    /// As a person wrote it; empty for all.
+    pub text: String,
+    /// For the header: with the command that it is confined to.
+    pub words: String,
+}
+
+/// The capture was changed while it ran, or could not be. What came before was captured as before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureChange {
+    /// From when on, boot clock, ns: no open that returned later is captured as before.
+    pub at_ns: u64,
+    /// As a person wrote it; empty for all.
+    pub text: String,
+    /// For the header.
+    pub words: String,
+    /// Why it could not be changed, in words.
+    pub refused: Option<String>,
+}
+
 /// What a source hands over.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -204,6 +228,8 @@ pub enum Input {
     Facts(Vec<ProcessFacts>),
     /// What became known of stacks. A record may come before the stacks that it names.
     Stacks(Box<Stacks>),
+    /// The capture is another one from here on.
+    Capture(Box<CaptureChange>),
     /// A replay goes back to the beginning (a jump to an earlier time): forget everything, it comes again.
     Restart,
     /// Nothing more will come: the recording ended, or the probe is gone. The counters before it were the last ones.

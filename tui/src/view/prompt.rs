@@ -22,6 +22,7 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
         Purpose::Filter => " filter",
         Purpose::Search => " search",
         Purpose::Time => " go to",
+        Purpose::Capture => " capture",
     };
     let below = Rect { y: area.y + 1, height: 1, ..area };
     let x = put(buf, area.x, area.y, area.width, word, theme.accent());
@@ -81,6 +82,7 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
                 (Purpose::Time, _) => {
                     "seconds, 1:30 or 01:02:03 into the recording · +20s or -5m from here · 50%".to_owned()
                 }
+                (Purpose::Capture, _) => prompt.note.clone(),
                 (_, Some(offers)) => offers,
                 (_, None) => HINT.to_owned(),
             };
