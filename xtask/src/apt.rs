@@ -88,7 +88,7 @@ impl Apt {
 }
 
 /// The mirror that this machine uses for Debian, or for Debian's security updates.
-fn mirror(security: bool) -> Result<String> {
+pub fn mirror(security: bool) -> Result<String> {
     let label = if security { "Label: Debian-Security" } else { "Label: Debian" };
     let list = |label| {
         cmd::output(Command::new("apt-get").args([

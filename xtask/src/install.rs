@@ -65,3 +65,22 @@ pub fn bpf_linker() -> Result<()> {
         ]),
     )
 }
+
+/// Makes sure that a tool from crates.io is there. Only its answer matters: without optimisation it is there in half
+/// the time.
+pub fn cargo_tool(name: &str, version: &str) -> Result<()> {
+    if cmd::have(name) {
+        return Ok(());
+    }
+    eprintln!("xtask: building {name} {version}, about a minute");
+    cmd::run(Command::new("cargo").args([
+        "install",
+        "--quiet",
+        "--locked",
+        name,
+        "--version",
+        version,
+        "--profile",
+        "dev",
+    ]))
+}

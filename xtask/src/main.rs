@@ -5,12 +5,14 @@ mod assets;
 mod bench;
 mod cmd;
 mod cross;
+mod dist;
 mod guest;
 mod initramfs;
 mod install;
 mod kernels;
 mod machine;
 mod probe;
+mod remap;
 mod run;
 mod test;
 mod truth;
@@ -30,6 +32,8 @@ enum Task {
     Bench(bench::Args),
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
+    /// Make the Debian package, the archive, the bill of materials and their checksums
+    Dist(dist::Args),
     /// Build opentop and start it, with sudo where needed
     Run(run::Args),
     /// Run every test: the workspace's, a capture on this kernel, and the matrix of kernels in virtual machines
@@ -39,13 +43,14 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    if let Some(error) = probe::rustc_wrapper() {
+    if let Some(error) = remap::rustc_wrapper() {
         eprintln!("xtask: cannot start rustc: {error}");
         return ExitCode::FAILURE;
     }
     let done = match Task::parse() {
         Task::Assets => assets::main().map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::main(&args),
+        Task::Dist(args) => dist::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),

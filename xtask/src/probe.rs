@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -16,7 +15,7 @@ use object::build::elf::{Builder, SectionData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{cmd, install};
+use crate::{cmd, install, remap};
 
 /// What the probe is built from, relative to the repository.
 const SOURCES: [&str; 5] =
@@ -37,28 +36,6 @@ fn flags(arch: &str) -> [String; 3] {
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
     ]
-}
-
-/// Set for the rustc that cargo runs through us: the paths to remap, separated by 0x1f.
-const WRAPPER: &str = "OPENTOP_XTASK_RUSTC_WRAPPER";
-
-/// Whether we are run by cargo as its rustc wrapper; if so, this becomes rustc and does not return unless that fails.
-///
-/// Cargo hashes the place of a path dependency outside the workspace and the flags into `-C metadata`, and that goes
-/// into the mangled names: the probe's bytes would depend on where the repository lies. Its own two crates get a
-/// metadata of their name alone.
-pub fn rustc_wrapper() -> Option<anyhow::Error> {
-    let remap = std::env::var(WRAPPER).ok()?;
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let crate_name = args.iter().position(|arg| arg == "--crate-name").and_then(|at| args.get(at + 1).cloned());
-    if let Some(name @ ("probe_common" | "opentop_probe")) = crate_name.as_deref() {
-        for arg in args.iter_mut().filter(|arg| arg.starts_with("metadata=")) {
-            *arg = format!("metadata={name}");
-        }
-    }
-    args.extend(remap.split('\x1f').filter(|flag| !flag.is_empty()).map(str::to_owned));
-    let mut args = args.into_iter();
-    Some(Command::new(args.next()?).args(args).exec().into())
 }
 
 /// Build the probe.
@@ -222,19 +199,6 @@ impl Toolchain {
         Ok(command)
     }
 
-    /// Names for the places where sources lie on this machine: BTF's line info tells of them.
-    fn remap(&self) -> Result<Vec<String>> {
-        let home = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
-            .context("no home directory")?;
-        let mut places = vec![(cmd::root(), "opentop"), (self.sysroot()?.join("lib/rustlib/src/rust"), "rust")];
-        for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten() {
-            places.push((registry?.path(), "crates"));
-        }
-        Ok(places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
-    }
-
     /// Builds the objects of [`OBJECTS`], side by side: most of each is one thread's link.
     fn build_all(&self, offline: bool) -> Result<Vec<Vec<u8>>> {
         if !offline {
@@ -252,7 +216,7 @@ impl Toolchain {
     fn build(&self, arch: &str, offline: bool) -> Result<Vec<u8>> {
         let root = cmd::root();
         let crate_dir = root.join("probe-ebpf");
-        let remap = self.remap()?;
+        let remap = remap::flags(&root, &self.sysroot()?)?;
         // Cargo does not know what the wrapper adds: what was built with other flags would pass for fresh.
         let flags = flags(arch);
         let key = sha256(format!("{flags:?} {remap:?}").as_bytes());
@@ -271,9 +235,8 @@ impl Toolchain {
             ])
             .args(offline.then_some("--offline"))
             .env("CARGO_TARGET_DIR", &target)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-            .env("RUSTC_WRAPPER", std::env::current_exe()?)
-            .env(WRAPPER, remap.join("\x1f"));
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        remap::apply(&mut command, &remap)?;
         cmd::run(&mut command)?;
         let built = target.join("bpfel-unknown-none/release/opentop-probe");
         let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
