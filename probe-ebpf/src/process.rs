@@ -194,7 +194,7 @@ pub fn syscall_route(current: Current) -> (u8, bool) {
         (nr, if at == Offsets::NONE { 0 } else { read(task + u64::from(at)).unwrap_or(0) })
     };
     let compat = set & arch::COMPAT != 0;
-    (if compat { arch::compat_route(nr) } else { arch::native_route(nr) }, compat)
+    (arch::route(nr, compat), compat)
 }
 
 /// sched:sched_process_fork: a child of a captured process is captured, from before its first open.

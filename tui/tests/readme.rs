@@ -3,56 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
 
-use std::{ffi::OsString, fs, path::Path};
+mod common;
 
+use std::{ffi::OsString, path::Path};
+
+use common::documents::{invocations, shell_lines, words, workspace_file};
 use opentop::{
     cli::{self, Cli, Command},
     filter::Filter,
 };
-
-fn workspace_file(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(name)).unwrap()
-}
-
-/// The lines of every block that is marked as shell, without comments.
-fn shell_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut inside = false;
-    for line in text.lines() {
-        match line {
-            "```sh" => inside = true,
-            "```" => inside = false,
-            line if inside && !line.is_empty() && !line.starts_with('#') => lines.push(line.to_owned()),
-            _ => {}
-        }
-    }
-    lines
-}
-
-/// Words as a shell has them: blanks separate, quotes hold together, `|` ends the command.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quote = None;
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '|' | '>') => break,
-            (None, ' ') => words.push(String::new()),
-            (_, c) => words.last_mut().unwrap().push(c),
-        }
-    }
-    assert_eq!(quote, None, "a quote is open: {line}");
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// The invocations of opentop among the lines, the program's name first.
-fn invocations(lines: &[String]) -> Vec<Vec<String>> {
-    let commands = lines.iter().map(|line| words(line));
-    let bare = commands.map(|words| words.into_iter().skip_while(|word| word == "sudo").collect::<Vec<_>>());
-    bare.filter(|words| words.first().is_some_and(|word| word == "opentop")).collect()
-}
 
 fn parsed(words: &[String]) -> Cli {
     let args: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -69,12 +28,20 @@ fn filter_of(cli: &Cli) -> Option<&str> {
 }
 
 #[test]
-fn every_command_of_the_readme_is_one() {
-    let invocations = invocations(&shell_lines(&workspace_file("README.md")));
-    assert!(invocations.len() >= 10, "{invocations:?}");
-    for words in &invocations {
-        if let Some(text) = filter_of(&parsed(words)) {
-            Filter::parse(text).unwrap_or_else(|e| panic!("{text} is no filter: {e}"));
+fn every_command_of_the_documents_is_one() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let docs = std::fs::read_dir(top.join("docs")).unwrap().flatten();
+    let docs = docs.map(|entry| format!("docs/{}", entry.file_name().display()));
+    for document in docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned)) {
+        if !top.join(&document).exists() {
+            continue;
+        }
+        let invocations = invocations(&shell_lines(&workspace_file(&document)));
+        assert!(document != "README.md" || invocations.len() >= 10, "{invocations:?}");
+        for words in &invocations {
+            if let Some(text) = filter_of(&parsed(words)) {
+                Filter::parse(text).unwrap_or_else(|e| panic!("{document}: {text} is no filter: {e}"));
+            }
         }
     }
 }
@@ -150,11 +117,16 @@ fn the_kernels_are_those_of_the_matrix() {
 #[test]
 fn files_that_documents_point_to_are_there() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        let text = workspace_file(document);
+    let docs = std::fs::read_dir(top.join("docs")).unwrap().flatten();
+    let docs = docs.map(|entry| format!("docs/{}", entry.file_name().display()));
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    for document in docs.chain(others.map(str::to_owned)) {
+        let text = workspace_file(&document);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
-            assert!(top.join(target).exists(), "{document} points to {target}, which is not there");
+            let target = target.split('#').next().unwrap();
+            let from = top.join(&document);
+            assert!(from.parent().unwrap().join(target).exists(), "{document} points to {target}, which is not there");
         }
     }
 }

@@ -11,6 +11,7 @@
     reason = "test code: a panic is the report; each test binary uses its own part of this"
 )]
 
+pub mod documents;
 pub mod pty;
 
 use std::{
