@@ -172,18 +172,16 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         if kernels.is_empty() {
             continue;
         }
-        let installed = machine::install(arch);
-        let programs = installed.and_then(|()| match arch {
-            Arch::X86_64 => Programs::for_tests(),
-            Arch::Aarch64 => Programs::build(arch, true),
-        });
-        let programs = match programs {
-            Ok(programs) => programs,
-            Err(error) if cmd::ci() => return Err(error),
-            Err(error) => {
-                tally.skip(&format!("virtual machines of {}", arch.debian()), &format!("{error:#}"));
-                continue;
+        if let Err(error) = machine::install(arch) {
+            if cmd::ci() {
+                return Err(error);
             }
+            tally.skip(&format!("virtual machines of {}", arch.debian()), &format!("{error:#}"));
+            continue;
+        }
+        let programs = match arch {
+            Arch::X86_64 => Programs::for_tests()?,
+            Arch::Aarch64 => Programs::build(arch, true)?,
         };
         for kernel in kernels {
             let machine =
