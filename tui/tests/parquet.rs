@@ -119,3 +119,34 @@ fn a_filtered_parquet_file_goes_down_a_pipe_and_never_to_a_terminal() {
     assert_eq!(pty.wait().code(), Some(2));
     pty.wait_for("what to do", |screen| screen.contains("nothing for a terminal: give -o FILE"));
 }
+
+const FLEET: &str = r#"
+import duckdb, re, sys
+text = open(sys.argv[1]).read()
+queries = re.findall(r"```sql\n(.*?)```", text, re.S)
+assert len(queries) >= 3, queries
+print([len(duckdb.sql(query).fetchall()) for query in queries])
+"#;
+
+#[test]
+fn the_queries_of_the_page_on_fleets_run_as_they_stand_there() {
+    let Some(python) = python() else {
+        let say =
+            b"SKIPPED the_queries_of_the_page_on_fleets: there is no Python with duckdb here (pip install duckdb)\n";
+        return std::io::stderr().write_all(say).unwrap();
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for host in ["web1", "web2"] {
+        let folder = dir.path().join("opens").join(format!("host={host}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        record(&dir.path().join(format!("{host}.otop")));
+        let mut command = opentop();
+        command.args(["trace", "--format", "parquet", "-r"]).arg(dir.path().join(format!("{host}.otop")));
+        assert!(command.arg("-o").arg(folder.join("incident.parquet")).output().unwrap().status.success());
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/fleet.md").canonicalize().unwrap();
+    let out = Command::new(python).current_dir(dir.path()).args(["-c", FLEET]).arg(page).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let rows = String::from_utf8(out.stdout).unwrap();
+    assert!(rows.starts_with("[20, 0, "), "failures of two hosts, nothing that differs, and what was found: {rows}");
+}

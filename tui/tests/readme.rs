@@ -119,7 +119,7 @@ fn files_that_documents_point_to_are_there() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let docs = std::fs::read_dir(top.join("docs")).unwrap().flatten();
     let docs = docs.map(|entry| format!("docs/{}", entry.file_name().display()));
-    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let others = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
     for document in docs.chain(others.map(str::to_owned)) {
         let text = workspace_file(&document);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
