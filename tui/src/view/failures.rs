@@ -52,7 +52,9 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
         }
     }
     if list.rows.is_empty() && top.rows.height > 0 {
-        put_cut(buf, top.rows.x + 1, top.rows.y, top.rows.width.saturating_sub(1), "nothing has failed", theme.good());
+        let words =
+            if app.filter().is_some() { "no open that passes the filter has failed" } else { "nothing has failed" };
+        put_cut(buf, top.rows.x + 1, top.rows.y, top.rows.width.saturating_sub(1), words, theme.good());
     }
     frame::thumb(buf, top.rows, list.offset, list.rows.len(), theme, look.ascii);
     places(app, theme, at, buf);

@@ -42,14 +42,8 @@ pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
         }
     }
     if list.rows.is_empty() && at.rows.height > 0 {
-        put_cut(
-            buf,
-            at.rows.x + 1,
-            at.rows.y,
-            at.rows.width.saturating_sub(1),
-            "no file has been opened yet",
-            theme.dim(),
-        );
+        let words = if app.filter().is_some() { "no open passes the filter" } else { "no file has been opened yet" };
+        put_cut(buf, at.rows.x + 1, at.rows.y, at.rows.width.saturating_sub(1), words, theme.dim());
     }
     frame::thumb(buf, at.rows, list.offset, list.rows.len(), theme, look.ascii);
 }

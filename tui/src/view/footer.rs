@@ -69,7 +69,8 @@ fn places(app: &App, area: Rect) -> Vec<Place<'_>> {
     let mut x = area.x + 1;
     for (action, key, word) in keys {
         let width = columns(key, word);
-        if x.saturating_add(width) > end {
+        // A column of air before the way out.
+        if x.saturating_add(width) >= end {
             break;
         }
         out.push(Place { action, key, word, x, width });

@@ -171,3 +171,28 @@ fn ascii_borders_are_ascii() {
         assert_eq!(picture(&app).chars().filter(|c| !c.is_ascii()).collect::<String>(), "", "{}", picture(&app));
     }
 }
+
+#[test]
+fn keys_in_the_footer_never_touch_at_any_width() {
+    for columns in 60..220 {
+        let app = busy(columns, 24);
+        let picture = picture(&app);
+        let footer = picture.lines().last().unwrap();
+        assert!(footer.ends_with(" q quit"), "{columns}: {footer}");
+    }
+}
+
+#[test]
+fn the_selected_row_is_one_bar_without_colour() {
+    let mut app = busy(80, 24);
+    app.settings.look.colors = theme::Colors::None;
+    press(&mut app, "Down Down");
+    let mut buf = Buffer::empty(Rect::new(0, 0, 80, 24));
+    draw(&app, &mut buf);
+    let reversed = |x, y| {
+        let modifier = buf[(x, y)].modifier;
+        modifier.contains(ratatui::style::Modifier::REVERSED) && !modifier.contains(ratatui::style::Modifier::DIM)
+    };
+    let bars = (0..24).filter(|y| (1..78).all(|x| reversed(x, *y))).count();
+    assert_eq!(bars, 1);
+}

@@ -277,7 +277,9 @@ impl Theme {
     pub fn selected(&self, focused: bool) -> Style {
         if self.palette.select == Color::Reset {
             // Without a colour of its own the row is turned round; out of focus it is only underlined.
-            return Style::new().add_modifier(if focused { Modifier::REVERSED } else { Modifier::UNDERLINED });
+            // What is dim in it would be a hole in the bar.
+            let bar = if focused { Modifier::REVERSED } else { Modifier::UNDERLINED };
+            return Style::new().remove_modifier(Modifier::DIM).add_modifier(bar);
         }
         let color = if focused { self.palette.select } else { self.palette.bar };
         Style::new().bg(self.color(color)).add_modifier(if focused { Modifier::BOLD } else { Modifier::empty() })
