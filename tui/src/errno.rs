@@ -174,7 +174,14 @@ pub fn name(errno: i32) -> Option<&'static str> {
         .find_map(|(n, name)| (*n == errno).then_some(*name))
 }
 
-/// The number of a name, whatever its case: 2 for "ENOENT".
+/// The number of a name, whatever its case.
+///
+/// ```
+/// use opentop::errno;
+///
+/// assert_eq!(errno::number("enoent"), Some(2));
+/// assert_eq!(errno::name(2), Some("ENOENT"));
+/// ```
 #[must_use]
 pub fn number(name: &str) -> Option<i32> {
     TABLE.iter().chain(ALIASES).find_map(|(number, known)| known.eq_ignore_ascii_case(name).then_some(*number))

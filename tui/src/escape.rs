@@ -41,6 +41,14 @@ pub fn push(out: &mut String, bytes: &[u8]) {
 }
 
 /// `bytes`, escaped, as a new string.
+///
+/// ```
+/// use opentop::escape::{escaped, unescape};
+///
+/// let name = b"red\x1b[31m";
+/// assert_eq!(escaped(name), r"red\x1b[31m");
+/// assert_eq!(unescape(&escaped(name)).as_deref(), Some(&name[..]));
+/// ```
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());

@@ -121,6 +121,14 @@ impl fmt::Debug for Event<'_> {
 impl<'a> Event<'a> {
     /// Decodes one record. Bytes behind its end are not looked at.
     ///
+    /// ```
+    /// use opentop::{event::{Event, RecordBuilder}, filter::Filter};
+    ///
+    /// let record = RecordBuilder::new(42, "nginx", "/etc/nginx.conf").errno(2).build();
+    /// let event = Event::decode(&record).unwrap();
+    /// assert!(Filter::parse("comm:nginx err:ENOENT").unwrap().matches(&event));
+    /// ```
+    ///
     /// # Errors
     /// When the bytes are no record of a version this build knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {

@@ -165,6 +165,13 @@ impl FlagTest {
 
     /// From what is written behind `flags:`: a name with or without `O_` in any case (`O_CREAT`, `creat`), letters that must all hold
     /// (`wc`), or bits in hexadecimal (`0x40`).
+    ///
+    /// ```
+    /// use opentop::flags::{CREAT, FlagTest};
+    ///
+    /// let written_and_created = FlagTest::parse("wc").unwrap();
+    /// assert!(written_and_created.holds(1 | CREAT) && !written_and_created.holds(CREAT));
+    /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let by_name = |name: &str| {

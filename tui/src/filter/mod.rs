@@ -86,6 +86,13 @@ impl PartialEq for Filter {
 impl Filter {
     /// Parses a filter; users and cgroups are those of this machine. Blank text is the filter that everything passes.
     ///
+    /// ```
+    /// use opentop::filter::Filter;
+    ///
+    /// assert!(Filter::parse("comm:nginx err:ENOENT | dur>1ms").is_ok());
+    /// assert!(Filter::parse("comm:nginx (").is_err());
+    /// ```
+    ///
     /// # Errors
     /// Where and why it is none.
     pub fn parse(text: &str) -> Result<Self, ParseError> {

@@ -73,13 +73,13 @@ pub fn runs_in_a_clean_root(out: &Path) -> Result<()> {
     ] {
         root.run(&format!("test -s {file}"))?;
     }
-    let sample = format!("/usr/share/doc/opentop/examples/{}", files::SAMPLE);
-    if root.path().join(sample.trim_start_matches('/')).exists() {
+    let sample = root.run("ls /usr/share/doc/opentop/examples/sample.* 2>/dev/null || true")?;
+    if sample.is_empty() {
+        println!("SKIPPED a replay in the clean root: there is no sample under assets/");
+    } else {
         let told =
             root.run(&format!("setpriv --reuid 1000 --clear-groups opentop trace -r {sample} 2>&1 | tail -n 1"))?;
         ensure!(told.starts_with("opentop: ") && told.contains(" opens = "), "the replay's account is `{told}`");
-    } else {
-        println!("SKIPPED a replay in the clean root: assets/{} is not there", files::SAMPLE);
     }
     root.run("dpkg --purge opentop")?;
     let left =

@@ -12,8 +12,11 @@ use anyhow::{Context, Result, ensure};
 use crate::cmd;
 
 const DOCUMENTS: [&str; 4] = ["README.md", "README.zh-CN.md", "CHANGELOG.md", "SECURITY.md"];
-/// Under assets/, where there is one: a recording to try a replay with.
-pub const SAMPLE: &str = "sample.otr";
+
+/// The recording that comes with opentop, to try a replay with, where there is one: `sample` under assets/, whatever its ending.
+fn sample(source: &Path) -> Result<Option<PathBuf>> {
+    Ok(listed(&source.join("assets"))?.into_iter().find(|file| file.file_stem().is_some_and(|stem| stem == "sample")))
+}
 
 /// Fills the folder of the archive.
 pub fn archive(source: &Path, tree: &Path, program: &Path, licences: &str) -> Result<()> {
@@ -29,8 +32,8 @@ pub fn archive(source: &Path, tree: &Path, program: &Path, licences: &str) -> Re
             copy(&file, &tree.join(dir.trim_start_matches("assets/")).join(super::file_name(&file)?), 0o644)?;
         }
     }
-    let sample = source.join("assets").join(SAMPLE);
-    if sample.exists() { copy(&sample, &tree.join(SAMPLE), 0o644) } else { Ok(()) }
+    let Some(sample) = sample(source)? else { return Ok(()) };
+    copy(&sample, &tree.join(super::file_name(&sample)?), 0o644)
 }
 
 /// Fills the folder of the Debian package, its control files included.
@@ -57,9 +60,8 @@ pub fn debian(source: &Path, tree: &Path, program: &Path, bill: &Path, licences:
     for file in listed(&source.join("docs"))? {
         copy(&file, &doc.join("docs").join(super::file_name(&file)?), 0o644)?;
     }
-    let sample = source.join("assets").join(SAMPLE);
-    if sample.exists() {
-        copy(&sample, &doc.join("examples").join(SAMPLE), 0o644)?;
+    if let Some(sample) = sample(source)? {
+        copy(&sample, &doc.join("examples").join(super::file_name(&sample)?), 0o644)?;
     }
 
     let (mut size, mut sums) = (0, String::new());
