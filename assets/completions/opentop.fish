@@ -43,7 +43,7 @@ warn\t'Opens that were lost or cannot be paired, by thread'
 info\t'The same as warn, so far'
 debug\t'Every open that is incomplete as well: its name unreadable, its entry not seen, the ring full'
 trace\t'The same as debug, so far'"
-complete -c opentop -n "__fish_opentop_needs_command" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin' -r -F
+complete -c opentop -n "__fish_opentop_needs_command" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin, `sample` comes with opentop' -r -F
 complete -c opentop -n "__fish_opentop_needs_command" -s w -l write -d 'Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_needs_command" -l rotate -d 'With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)' -r
 complete -c opentop -n "__fish_opentop_needs_command" -l theme -d 'Colours of the dashboard; T goes through them' -r -f -a "dark\t'For a dark terminal'
@@ -93,7 +93,7 @@ warn\t'Opens that were lost or cannot be paired, by thread'
 info\t'The same as warn, so far'
 debug\t'Every open that is incomplete as well: its name unreadable, its entry not seen, the ring full'
 trace\t'The same as debug, so far'"
-complete -c opentop -n "__fish_opentop_using_subcommand trace" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin' -r -F
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin, `sample` comes with opentop' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s w -l write -d 'Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l rotate -d 'With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s x -l failed -d 'Capture only opens that failed'
@@ -128,7 +128,7 @@ warn\t'Opens that were lost or cannot be paired, by thread'
 info\t'The same as warn, so far'
 debug\t'Every open that is incomplete as well: its name unreadable, its entry not seen, the ring full'
 trace\t'The same as debug, so far'"
-complete -c opentop -n "__fish_opentop_using_subcommand summary" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin' -r -F
+complete -c opentop -n "__fish_opentop_using_subcommand summary" -s r -l read -d 'Replay this recording instead of capturing: needs no root, on any machine; - is stdin, `sample` comes with opentop' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s w -l write -d 'Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l rotate -d 'With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s x -l failed -d 'Capture only opens that failed'

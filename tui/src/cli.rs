@@ -275,7 +275,7 @@ pub struct CaptureArgs {
 /// A recording instead of the kernel, or beside what is shown.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RecordingArgs {
-    /// Replay this recording instead of capturing: needs no root, on any machine; - is stdin
+    /// Replay this recording instead of capturing: needs no root, on any machine; - is stdin, `sample` comes with opentop
     #[arg(short, long, value_name = "FILE", help_heading = "Recording", value_hint = ValueHint::FilePath,
         conflicts_with_all = ["write", "capture", "pids", "uid", "failed", "duration", "attach", "ring_size", "probe_log", "cmd"])]
     pub read: Option<PathBuf>,

@@ -90,10 +90,12 @@ pub fn denied(missing: &[Capability], args: &[OsString], exe: Option<&Path>) -> 
     let message = format!(
         "not permitted: capturing opens takes privileges that are missing: {}\n\
          Either run it as root:\n    {}\n\
-         or give the program just these privileges, once:\n    {}",
+         or give the program just these privileges, once:\n    {}\n\
+         What it shows can be seen without them, in a recording that comes with it:\n    {} -r sample",
         missing.collect::<Vec<_>>().join(", "),
         sudo(args, exe),
-        setcap(exe)
+        setcap(exe),
+        program(exe)
     );
     Error::new(Kind::Denied, message)
 }
@@ -101,20 +103,24 @@ pub fn denied(missing: &[Capability], args: &[OsString], exe: Option<&Path>) -> 
 /// `sudo opentop …` with the arguments as they were typed.
 #[must_use]
 pub fn sudo(args: &[OsString], exe: Option<&Path>) -> String {
-    // sudo looks for programs in its own secure_path, which has nobody's ~/.cargo/bin.
-    const SECURE: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    let program = match exe {
-        Some(exe) if !exe.parent().is_some_and(|dir| SECURE.iter().any(|secure| dir == Path::new(secure))) => {
-            quoted(exe.as_os_str())
-        }
-        _ => "opentop".into(),
-    };
-    let mut line = format!("sudo {program}");
+    let mut line = format!("sudo {}", program(exe));
     for arg in args.iter().skip(1) {
         line.push(' ');
         line.push_str(&quoted(arg));
     }
     line
+}
+
+/// How the program is called: by its name where that is found, sudo's secure_path included (which has nobody's
+/// `~/.cargo/bin`), else by its file.
+fn program(exe: Option<&Path>) -> String {
+    const SECURE: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    match exe {
+        Some(exe) if !exe.parent().is_some_and(|dir| SECURE.iter().any(|secure| dir == Path::new(secure))) => {
+            quoted(exe.as_os_str())
+        }
+        _ => "opentop".into(),
+    }
 }
 
 /// The `setcap` that lets the program capture without sudo.

@@ -74,6 +74,11 @@ fn a_recording_made_elsewhere_shows_that_machines_users_parents_and_command_line
         assert!(ended.stdout.contains("maria-"), "{format}: {}", ended.stdout);
         assert!(!ended.stdout.contains("daemon"), "this machine's name for it: {}", ended.stdout);
     }
+    for (filter, shown) in [("user:maria-elsewhere", 1), ("!user:maria-elsewhere", 0)] {
+        let mut command = opentop();
+        let out = command.args(["trace", "-f", filter, "-r"]).arg(&path).output().unwrap();
+        assert_eq!(Ended::of(out).account()[1], shown, "{filter}");
+    }
     let mut pty = Pty::start(opentop().arg("-r").arg(&path), 120, 40);
     pty.wait_for("the process", |screen| screen.contains("/etc/job.conf"));
     pty.keys("\r");
@@ -81,6 +86,12 @@ fn a_recording_made_elsewhere_shows_that_machines_users_parents_and_command_line
     for shown in ["maria-elsewhere (1)", "job --config /etc/job.conf", "/opt/job", "dash 60 ← init 1"] {
         assert!(page.contains(shown), "{shown} is not in\n{page}");
     }
+    pty.keys("\x1b");
+    pty.wait_for("the way back", |screen| !screen.contains("Esc goes back"));
+    pty.keys("/user:maria-elsewhere\r");
+    pty.wait_for("a filter by that user", |screen| {
+        screen.contains("filter user:maria-elsewhere") && screen.contains("job.conf")
+    });
     pty.keys("q");
     assert_eq!(pty.wait().code(), Some(0));
 }

@@ -39,6 +39,9 @@ pub fn root(machine: &Machine, kernel: Kernel, package: &Path, main: &str) -> Re
         let name = file.file_name().with_context(|| format!("{} has no name", file.display()))?;
         root.program(&format!("/bin/{}", name.to_string_lossy()), file)?;
     }
+    for path in &machine.keep {
+        root.tree(path)?;
+    }
     for dir in [
         "/proc",
         "/sys",

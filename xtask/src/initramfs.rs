@@ -51,6 +51,20 @@ impl Initramfs {
         Ok(())
     }
 
+    /// Adds a file or a whole folder of this machine in the same place; what its links point to stands for them.
+    pub fn tree(&mut self, path: &Path) -> Result<()> {
+        let failed = || format!("cannot read {}", path.display());
+        if !path.is_dir() {
+            let content = fs::read(path).with_context(failed)?;
+            self.file(&path.to_string_lossy(), 0o644, &content);
+            return Ok(());
+        }
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(path).with_context(failed)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
+        names.sort();
+        names.iter().filter(|name| name.exists()).try_for_each(|name| self.tree(name))
+    }
+
     /// The archive, ended.
     pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, b"");

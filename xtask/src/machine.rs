@@ -73,6 +73,8 @@ pub struct Machine {
     pub programs: Programs,
     /// More files for /bin.
     pub add: Vec<PathBuf>,
+    /// Files and folders of this machine that are there in the same place.
+    pub keep: Vec<PathBuf>,
     /// Whether to look for a newer package of the kernel.
     pub update: bool,
     /// MiB.

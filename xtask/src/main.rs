@@ -5,6 +5,7 @@ mod assets;
 mod bench;
 mod cmd;
 mod cross;
+mod demo;
 mod dist;
 mod guest;
 mod initramfs;
@@ -30,6 +31,8 @@ enum Task {
     Assets,
     /// Measure what opentop costs, beside what other tools cost
     Bench(bench::Args),
+    /// Make the demo cast and its picture under assets/ from the sample recording there
+    Demo(demo::Args),
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
     /// Make the Debian package, the archive, the bill of materials and their checksums
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Assets => assets::main().map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::main(&args),
+        Task::Demo(args) => demo::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Dist(args) => dist::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),

@@ -184,8 +184,14 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
             Arch::Aarch64 => Programs::build(arch, true)?,
         };
         for kernel in kernels {
-            let machine =
-                Machine { programs: programs.clone(), add: Vec::new(), update: false, memory: 1024, attach: None };
+            let machine = Machine {
+                programs: programs.clone(),
+                add: Vec::new(),
+                keep: Vec::new(),
+                update: false,
+                memory: 1024,
+                attach: None,
+            };
             // One after the other, before the first machine: apt has locks.
             match kernel.package(false) {
                 Ok(_) => there.push((machine, *kernel)),

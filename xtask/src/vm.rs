@@ -49,6 +49,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let machine = Machine {
         programs: Programs::build(kernel.arch, args.dev)?,
         add: args.add.clone(),
+        keep: Vec::new(),
         update: args.update,
         memory: args.memory,
         attach: args.attach.clone(),

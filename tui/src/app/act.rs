@@ -327,7 +327,7 @@ pub(super) fn remember(app: &mut App, line: String) {
 
 /// A filter being typed takes effect at once; one with an error leaves the last good one in force.
 fn filter_typed(app: &mut App, text: &str) {
-    let parsed = if text.trim().is_empty() { Ok(None) } else { (app.settings.parse)(text).map(|f| Some(Arc::new(f))) };
+    let parsed = if text.trim().is_empty() { Ok(None) } else { app.parse(text).map(|f| Some(Arc::new(f))) };
     let error = match parsed {
         Ok(filter) => {
             set_filter(app, filter);
@@ -364,7 +364,7 @@ pub(super) fn narrow(app: &mut App, more: &str) {
         Some(text) if !text.is_empty() => format!("{text} {more}"),
         _ => more.to_owned(),
     };
-    match (app.settings.parse)(&text) {
+    match app.parse(&text) {
         Ok(filter) => {
             set_filter(app, Some(Arc::new(filter)));
             app.notice = Some(format!("filter: {}", escaped(text.as_bytes())));

@@ -29,7 +29,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use probe_common::ProcessKey;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::filter::Filter;
+use crate::filter::{Filter, ParseError, Recorded};
 use crate::model::Model;
 use crate::model::who::Who;
 use crate::recording::Stats;
@@ -247,6 +247,17 @@ pub struct App {
 }
 
 impl App {
+    /// Makes a filter of a text. In a replay the users are those of the machine that recorded.
+    ///
+    /// # Errors
+    /// Where and why it is none.
+    pub fn parse(&self, text: &str) -> Result<Filter, ParseError> {
+        match self.replay {
+            None => (self.settings.parse)(text),
+            Some(_) => Filter::parse_with(text, &Recorded(&self.users)),
+        }
+    }
+
     /// A dashboard of a session.
     #[must_use]
     pub fn new(session: Session, settings: Settings) -> Self {

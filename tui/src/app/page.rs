@@ -88,7 +88,7 @@ pub(super) fn open(app: &mut App, effects: &mut Vec<Effect>) {
         Some(Row::Path(path, _)) => {
             // Who opens it: the opens of this path.
             let text = format!("path:{}", crate::filter::quote(path));
-            if let Ok(filter) = (app.settings.parse)(&text) {
+            if let Ok(filter) = app.parse(&text) {
                 set_filter(app, Some(Arc::new(filter)));
                 super::act::view(app, super::Tab::Live);
                 app.pane = Pane::Opens;
@@ -115,7 +115,7 @@ fn process_page(app: &mut App, key: ProcessKey, effects: &mut Vec<Effect>) {
     app.page = Some(Page::Process(Box::new(ProcessPage { key, rates, detail, looked, before, samples, asked_ns })));
     (app.scroll, app.pane) = (0, Pane::Processes);
     app.opens.selected = None;
-    if let Ok(filter) = (app.settings.parse)(&format!("pid:{}", key.tgid)) {
+    if let Ok(filter) = app.parse(&format!("pid:{}", key.tgid)) {
         set_filter(app, Some(Arc::new(filter)));
     }
     if app.settings.live {

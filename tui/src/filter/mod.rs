@@ -25,7 +25,7 @@ use std::{fmt, ops::Range};
 pub use complete::{Completion, complete};
 pub use expr::{Compare, Expr, Matching, Term, Test};
 pub use field::{FIELDS, Field, FieldId, Kind};
-pub use names::{Names, System};
+pub use names::{Names, Recorded, System};
 pub use pattern::{Pattern, Piece, Simple, Target, quote};
 
 use crate::{escape::escaped, event::Event};

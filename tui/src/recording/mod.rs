@@ -20,7 +20,7 @@ mod worker;
 pub mod writer;
 
 pub use file::{Options, Rotate};
-pub use reader::{Damage, Item, Reader};
+pub use reader::{Damage, Item, Reader, SAMPLE};
 pub use recorder::{Recorder, Stats};
 
 #[cfg(test)]

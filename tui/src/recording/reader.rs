@@ -16,6 +16,13 @@ use super::window::{Input, Window};
 use crate::error::{Error, in_words};
 use crate::source::{Batch, ProcessFacts, Stacks};
 
+/// The word for the recording that comes with the program.
+pub const SAMPLE: &str = "sample";
+
+/// A kprobe session of half a minute: a build, a service that looks for its configuration in vain, a busy loop. Made by
+/// `cargo xtask demo --record`.
+static SAMPLE_BYTES: &[u8] = include_bytes!("../../../assets/sample.otop");
+
 /// What a recording consists of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
@@ -88,7 +95,8 @@ impl Unread {
 }
 
 impl Reader {
-    /// Opens a recording; `-` is the standard input.
+    /// Opens a recording; `-` is the standard input, and [`SAMPLE`] the one that comes with the program, unless there is
+    /// a file of that name.
     ///
     /// # Errors
     /// When it can't be opened, is no recording, is newer than this build, or its header is damaged.
@@ -103,6 +111,9 @@ impl Reader {
     pub fn unread(path: &Path) -> Result<Unread, Error> {
         if path.as_os_str() == "-" {
             return Ok(Unread { input: Input::Stream(Box::new(io::stdin())), name: "standard input".into() });
+        }
+        if path.as_os_str() == SAMPLE && !path.exists() {
+            return Ok(Unread { input: Input::Seekable(Box::new(io::Cursor::new(SAMPLE_BYTES))), name: SAMPLE.into() });
         }
         let name = crate::escape::escaped(path.as_os_str().as_encoded_bytes());
         let failed =

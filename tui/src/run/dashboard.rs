@@ -161,7 +161,8 @@ pub fn dashboard(
         false => (Config::default(), None),
     };
     let look = &super::config::merge(look, &config);
-    let filter = super::trace::filter(display.filter.as_deref().or(config.filter.as_deref()))?;
+    let (asked, recording) = (display.filter.as_deref().or(config.filter.as_deref()), args.recording.read.as_deref());
+    let filter = super::trace::filter(asked, recording)?;
     let prefs = Prefs {
         layout: look.layout.unwrap_or_default(),
         columns: config.columns.unwrap_or_default(),
@@ -174,7 +175,7 @@ pub fn dashboard(
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
         && (script.is_some() || !on_terminal)
     {
-        return scripted::cast((from, to), invoker.as_ref(), args.keep_privileges, settings, size, script);
+        return scripted::cast((from, to, asked), invoker.as_ref(), args.keep_privileges, settings, size, script);
     }
     let cast = cast.cast.as_deref().map(|path| {
         let now = jiff::Timestamp::now().as_second();
@@ -200,6 +201,7 @@ pub fn dashboard(
     if filmed {
         stage.is_filmed();
     }
+    settings.filter = super::trace::late_filter(asked, recording, settings.filter)?;
     let options = DashboardOptions {
         settings,
         mouse: !look.no_mouse.unwrap_or(false) && !filmed,

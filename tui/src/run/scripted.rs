@@ -41,10 +41,10 @@ fn take(into: &mut Outcome, more: Outcome) {
 /// # Errors
 /// When the recording can't be read, or the cast can't be written.
 pub(super) fn cast(
-    (from, to): (&Path, &Path),
+    (from, to, wanted): (&Path, &Path, Option<&str>),
     invoker: Option<&Invoker>,
     keep_privileges: bool,
-    settings: Settings,
+    mut settings: Settings,
     size: (u16, u16),
     script: Option<Vec<(Duration, Act)>>,
 ) -> Result<ExitCode, Error> {
@@ -53,6 +53,7 @@ pub(super) fn cast(
     let file = output::create(to, invoker)?;
     sandbox::enter(invoker, if keep_privileges { Keep::All } else { Keep::Nothing })?;
     let reader = unread.begin()?;
+    settings.filter = super::trace::late_filter(wanted, Some(from), settings.filter)?;
     let session = reader.session().session.clone();
     let mut player = Player::new(reader);
     let index = if player.can_rewind() { player.index()? } else { Vec::new() };

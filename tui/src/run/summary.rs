@@ -9,7 +9,7 @@ use super::{
     account::Account,
     child::Streams,
     output::{Output, Reader},
-    trace::filter,
+    trace::{filter, late_filter},
     user,
 };
 use crate::{
@@ -25,7 +25,8 @@ use crate::{
 /// # Errors
 /// Whatever keeps it from starting or from writing.
 pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
-    let filter = filter(args.display.filter.as_deref())?;
+    let (wanted, recording) = (args.display.filter.as_deref(), args.capture.recording.read.as_deref());
+    let filter = filter(wanted, recording)?;
     let invoker = user::invoker();
     let mut output = Output::open(args.output.as_deref(), invoker.as_ref())?;
     let plan = Plan {
@@ -39,6 +40,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
+    let filter = late_filter(wanted, recording, filter)?;
     let counts = if filter.is_some() { CountsFrom::Stream } else { CountsFrom::Kernel };
     let options = Options { sort: args.sort, top: args.top, counts, ..Options::default() };
     let mut table =

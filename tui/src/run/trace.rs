@@ -2,7 +2,9 @@
 //!
 //! What a line looks like is `headless`'s; which opens come is the probe's and the display filter's.
 
-use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal as _, path::Path, process::ExitCode};
+
+use rustc_hash::FxHashMap;
 
 use super::{
     Capture, Plan,
@@ -14,8 +16,11 @@ use super::{
 use crate::{
     cli::TraceArgs,
     error::{Error, Kind},
-    filter::Filter,
+    escape::escaped,
+    filter::{Filter, Recorded},
     headless,
+    model::processes::MAX_PROCESSES,
+    recording::{Item, Reader as Recording},
     source::{Batch, Input},
 };
 
@@ -27,7 +32,8 @@ const FULL: usize = 256 << 10;
 /// # Errors
 /// Whatever keeps it from starting or from writing.
 pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
-    let filter = filter(args.display.filter.as_deref())?;
+    let (wanted, recording) = (args.display.filter.as_deref(), args.capture.recording.read.as_deref());
+    let filter = filter(wanted, recording)?;
     let invoker = user::invoker();
     if args.format.is_binary() && args.output.is_none() && std::io::stdout().is_terminal() {
         let why = "--format parquet is nothing for a terminal: give -o FILE, or send it to a file or a pipe";
@@ -39,6 +45,7 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
         Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false, who: false, progress };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
+    let filter = late_filter(wanted, recording, filter)?;
     let mut lines = Lines {
         writer: headless::Writer::new(args.format, &capture.session),
         filter,
@@ -59,12 +66,52 @@ fn unwritable(why: String) -> Error {
     Error::failed(format!("the output cannot be written in this format: {why}; another --format can"))
 }
 
-/// The display filter of `-f`.
-pub(super) fn filter(text: Option<&str>) -> Result<Option<Filter>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    Filter::parse(text)
-        .map(Some)
-        .map_err(|e| Error::new(Kind::Usage, format!("--filter cannot be understood:\n{}", e.pointing(text))))
+/// The display filter of `-f`. One that asks for users of a recording is not made here, but by [`late_filter`].
+pub(super) fn filter(text: Option<&str>, recording: Option<&Path>) -> Result<Option<Filter>, Error> {
+    let Some(text) = text.filter(|text| !asks_for_users(text, recording)) else { return Ok(None) };
+    // Who reads from a pipe knows the users only as they come, and must give numbers.
+    parsed(text, if recording.is_some() { Some(FxHashMap::default()) } else { None }).map(Some)
+}
+
+/// The display filter that asks for users of a recording, where they have the names that they have there; `otherwise`, if
+/// it does not. Reads the recording: to be called once privileges are given up.
+pub(super) fn late_filter(
+    text: Option<&str>,
+    recording: Option<&Path>,
+    otherwise: Option<Filter>,
+) -> Result<Option<Filter>, Error> {
+    match (text, recording) {
+        (Some(text), Some(path)) if asks_for_users(text, Some(path)) => parsed(text, Some(users(path)?)).map(Some),
+        _ => Ok(otherwise),
+    }
+}
+
+fn asks_for_users(text: &str, recording: Option<&Path>) -> bool {
+    text.contains("user") && recording.is_some_and(|path| path.as_os_str() != "-")
+}
+
+fn parsed(text: &str, users: Option<FxHashMap<u32, String>>) -> Result<Filter, Error> {
+    let parsed = match &users {
+        Some(users) => Filter::parse_with(text, &Recorded(users)),
+        None => Filter::parse(text),
+    };
+    parsed.map_err(|e| Error::new(Kind::Usage, format!("--filter cannot be understood:\n{}", e.pointing(text))))
+}
+
+/// The users that a recording names.
+fn users(path: &Path) -> Result<FxHashMap<u32, String>, Error> {
+    let mut reader = Recording::open(path)?;
+    let mut users = FxHashMap::default();
+    // A pipe that has a name would be used up.
+    while let Some(item) = if reader.can_seek() { reader.next_item()? } else { None } {
+        let Item::Facts(facts) = item else { continue };
+        for fact in facts.into_iter().filter(|fact| !fact.user.is_empty()) {
+            if users.len() < MAX_PROCESSES {
+                users.insert(fact.uid, escaped(&fact.user));
+            }
+        }
+    }
+    Ok(users)
 }
 
 /// Opens on their way to the output.
