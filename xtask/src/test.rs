@@ -104,18 +104,45 @@ fn timed(what: &str, tests: impl FnOnce() -> Result<Tally>) -> Result<Tally> {
 /// `cargo test` of the whole workspace. Its lines go on as they come; the results among them are added up.
 fn workspace() -> Result<Tally> {
     let mut command = cmd::cargo();
-    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
+    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if cmd::ci() && can_capture(&Programs::for_tests()?)? {
+        // What this machine can do is not skipped.
+        command.env("OPENTOP_REQUIRE_LIVE", "1");
+    }
     let mut child = command.spawn().context("cannot start cargo")?;
+    let said = child.stderr.take().context("no standard error")?;
+    let skipped = thread::spawn(move || skips(BufReader::new(said)));
     let mut tally = Tally::default();
     for line in BufReader::new(child.stdout.take().context("no standard output")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         println!("{line}");
         tally.add(result_line(&line).unwrap_or_default());
     }
+    // A test that skips itself ends like one that passed.
+    let skipped = skipped.join().map_err(|_| anyhow::anyhow!("reading cargo's errors failed"))??;
+    tally.skipped += skipped;
+    tally.passed = tally.passed.saturating_sub(skipped);
     if !child.wait()?.success() && tally.failed == 0 {
         tally.fail("cargo test", "it did not build, or a test ended the process");
     }
     Ok(tally)
+}
+
+/// Whether opentop can capture on this machine.
+fn can_capture(programs: &Programs) -> Result<bool> {
+    let doctor = Command::new(&programs.opentop).arg("doctor").stdin(Stdio::null()).output();
+    Ok(doctor.context("cannot start opentop")?.status.success())
+}
+
+/// Passes cargo's errors on, and counts the tests among them that say they skip themselves.
+fn skips(lines: impl BufRead) -> std::io::Result<u64> {
+    let mut skipped = 0;
+    for line in lines.split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        eprintln!("{line}");
+        skipped += u64::from(line.starts_with("SKIPPED"));
+    }
+    Ok(skipped)
 }
 
 /// The counts in `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
@@ -329,5 +356,12 @@ mod tests {
         let tally = result_line(line).unwrap();
         assert_eq!((tally.passed, tally.failed, tally.skipped), (12, 3, 1));
         assert!(result_line("test result of something else").is_none());
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_is_counted_as_skipped() {
+        let said =
+            "   Compiling x\nSKIPPED live: no live capture is possible here: no root\nwarning: SKIPPED is a word\n";
+        assert_eq!(skips(said.as_bytes()).unwrap(), 1);
     }
 }
