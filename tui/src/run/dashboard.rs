@@ -13,23 +13,21 @@ use super::account::Account;
 use super::child::Streams;
 use super::costs::Costs;
 use super::frames::Frames;
+use super::inputs::Inputs;
 use super::keyboard::{self, Typed};
 use super::own::{boot_ns, own};
 use super::stage::{Cast, Stage};
 use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
-use super::{Capture, Origin, Plan, Wanted, scripted, signals, user};
+use super::{Capture, Plan, Wanted, scripted, signals, user};
 use crate::app::replay::Replay;
 use crate::app::{App, CaptureText, Effect, Look, Msg, Outcome, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, in_words};
-use crate::probe::Meter;
 use crate::recording::keys::{self as script_keys, Act};
-use crate::recording::{Recorder, Stats};
 use crate::session::Session;
 use crate::source::replay::{self, Pace};
-use crate::source::{Input, Recapture};
 use crate::view::theme;
 
 /// How often it is looked what time it is.
@@ -55,83 +53,6 @@ pub struct DashboardOptions {
     pub on_terminal: bool,
     /// What is done when, of itself; ends with [`Act::End`]. Empty for nothing.
     pub script: Vec<(Duration, Act)>,
-}
-
-/// What hands the dashboard its input.
-pub trait Inputs {
-    /// The next input; [`Input::End`] when there is none left. Must be cancel-safe.
-    fn next(&mut self) -> impl Future<Output = Input>;
-    /// Asks for the end: what is still under way comes, then [`Input::End`].
-    fn stop(&mut self);
-    /// Whether something else than the person at the keys asked for the end.
-    fn asked(&self) -> bool {
-        false
-    }
-    /// What time it is where the inputs come from, boot clock, ns: a recording's own time, in a replay.
-    fn now_ns(&self) -> u64 {
-        boot_ns()
-    }
-    /// What tells the cost of the probe, where there is one.
-    fn meter(&mut self) -> Option<&mut Meter> {
-        None
-    }
-    /// How the recording stands that is made of them, if one is.
-    fn recording(&self) -> Option<Stats> {
-        None
-    }
-    /// Asks for another capture, answered by [`Input::Capture`]; false when that cannot be asked now.
-    fn capture(&mut self, _to: Recapture) -> bool {
-        false
-    }
-    /// The replay that they come from, if they do.
-    fn replay(&self) -> Option<&replay::Replay> {
-        None
-    }
-}
-
-impl Inputs for Capture {
-    async fn next(&mut self) -> Input {
-        Capture::next(self).await
-    }
-
-    fn stop(&mut self) {
-        // It holds the programs, which are to leave the kernel.
-        self.meter = None;
-        self.origin.stop();
-    }
-
-    fn meter(&mut self) -> Option<&mut Meter> {
-        self.meter.as_mut()
-    }
-
-    fn asked(&self) -> bool {
-        self.asked
-    }
-
-    fn capture(&mut self, to: Recapture) -> bool {
-        match &self.origin {
-            Origin::Live(live) => live.change(to),
-            Origin::Replay(_) => false,
-        }
-    }
-
-    fn now_ns(&self) -> u64 {
-        match &self.origin {
-            Origin::Live(_) => boot_ns(),
-            Origin::Replay(replay) => replay.now_ns(),
-        }
-    }
-
-    fn recording(&self) -> Option<Stats> {
-        self.recorder.as_ref().map(Recorder::stats)
-    }
-
-    fn replay(&self) -> Option<&replay::Replay> {
-        match &self.origin {
-            Origin::Live(_) => None,
-            Origin::Replay(replay) => Some(replay),
-        }
-    }
 }
 
 /// Runs `opentop` without a subcommand: the dashboard, on a terminal or for a cast alone. `typed` is the whole command

@@ -13,6 +13,7 @@ mod facts;
 pub(crate) mod fault;
 mod filmed;
 mod frames;
+mod inputs;
 mod keyboard;
 mod look;
 mod output;
