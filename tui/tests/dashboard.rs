@@ -208,7 +208,9 @@ fn the_capture_is_changed_while_it_runs_and_takes_effect_at_once() {
     pty.wait_for("both files", |screen| screen.contains(&path("one")) && screen.contains(&path("other")));
     let change = |pty: &mut Pty, expression: &str, shows: &str| {
         pty.keys("c\x15");
-        pty.wait_for("the line of the capture", |screen| screen.contains("the kernel captures every open"));
+        pty.wait_for("the line of the capture", |screen| {
+            screen.contains("the kernel captures every open of the command")
+        });
         pty.keys(expression);
         pty.wait_for("what was typed", |screen| {
             screen.lines().any(|line| line.contains("capture ❯") && line.contains(expression))

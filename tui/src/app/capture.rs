@@ -25,9 +25,12 @@ pub(super) fn open(app: &mut App) {
 
 /// Says what is wrong with what is typed, or what the kernel makes of it.
 pub(super) fn typed(app: &mut App, text: &str) {
-    let compiled = compile(app, text);
+    let (compiled, command) = (compile(app, text), app.settings.capture.command.is_some());
     let Mode::Prompt(prompt) = &mut app.mode else { return };
     (prompt.error, prompt.note) = match compiled {
+        Ok(program) if program.is_all() && command => {
+            (None, "Enter: the kernel captures every open of the command, and counts it".into())
+        }
         Ok(program) => (None, lower::explain(&program)),
         Err(error) => (Some((error.message, error.at)), String::new()),
     };

@@ -43,7 +43,9 @@ impl Trees {
 
     /// Puts one into it that has no descendants yet.
     pub(super) fn follow(&mut self, pid: u32) -> Result<(), Error> {
-        self.map.insert(pid, Self::SCOPE, 0).map_err(|e| map_error("the table of captured processes", &e))
+        // It may be in another tree already.
+        let trees = self.map.get(&pid, 0).unwrap_or(0) | Self::SCOPE;
+        self.map.insert(pid, trees, 0).map_err(|e| map_error("the table of captured processes", &e))
     }
 
     /// Gives each of these a tree and finds its members; those of the capture in force stay. All the bits come back.
