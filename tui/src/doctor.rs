@@ -18,7 +18,7 @@ use crate::{
     filter::capture::{CaptureProgram, Check, Clause, Condition, Inclusive, Number},
     privilege::Capabilities,
     probe::{self, Probe},
-    session::{AttachKind, RouteState, Session},
+    session::{AttachKind, ProgramCost, RouteState, Session},
 };
 
 /// Everything a judgement needs. Text from files is raw: it is escaped where it is written.
@@ -52,6 +52,8 @@ pub struct Facts {
     pub terminal: Terminal,
     /// What came of each way of attaching, in the order of `--attach auto`.
     pub trials: Vec<(AttachKind, Result<Vec<RouteState>, Error>)>,
+    /// What the programs of each way that worked cost the kernel's verifier.
+    pub programs: Vec<(AttachKind, Vec<ProgramCost>)>,
     /// The program's file.
     pub exe: Option<PathBuf>,
     /// The command line.
@@ -78,6 +80,17 @@ pub struct Terminal {
 pub fn gather(typed: &[OsString]) -> Facts {
     let uname = nix::sys::utsname::uname().ok();
     let text = |of: Option<&std::ffi::OsStr>| of.unwrap_or_default().to_string_lossy().into_owned();
+    let mut programs = Vec::new();
+    let mut trials = Vec::new();
+    for kind in [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint] {
+        trials.push((
+            kind,
+            attempt(kind).map(|(session, costs)| {
+                programs.push((kind, costs));
+                session.routes
+            }),
+        ));
+    }
     Facts {
         kernel: text(uname.as_ref().map(|u| u.release())),
         machine: text(uname.as_ref().map(|u| u.machine())),
@@ -96,17 +109,15 @@ pub fn gather(typed: &[OsString]) -> Facts {
         seccomp: fs::read_to_string("/proc/self/status")
             .is_ok_and(|s| s.lines().any(|l| l.split_whitespace().eq(["Seccomp:", "2"]))),
         terminal: terminal(),
-        trials: [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint]
-            .into_iter()
-            .map(|kind| (kind, attempt(kind).map(|session| session.routes)))
-            .collect(),
+        trials,
+        programs,
         exe: std::env::current_exe().ok(),
         typed: typed.to_vec(),
     }
 }
 
 /// Attaches for real, and captures nobody: no process has the last uid (the one after it means "none").
-fn attempt(kind: AttachKind) -> Result<Session, Error> {
+fn attempt(kind: AttachKind) -> Result<(Session, Vec<ProgramCost>), Error> {
     let nobody = Condition {
         check: Check::Number(Number::Uid, Inclusive { from: u64::from(u32::MAX - 1), to: u64::from(u32::MAX - 1) }),
         negated: false,
@@ -117,7 +128,7 @@ fn attempt(kind: AttachKind) -> Result<Session, Error> {
         program: CaptureProgram { clauses: vec![Clause { conditions: vec![nobody] }] },
         ..probe::Options::default()
     };
-    Probe::start(&options).map(|probe| probe.session().clone())
+    Probe::start(&options).map(|probe| (probe.session().clone(), probe.program_costs()))
 }
 
 /// The mode in brackets of `none [integrity] confidentiality`.

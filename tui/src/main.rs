@@ -21,6 +21,10 @@ fn main() -> ExitCode {
     };
     dispatch(cli, &typed).unwrap_or_else(|error| {
         run::say(&error.message);
+        // What keeps any command from running is among what the doctor looks at.
+        if matches!(error.kind, Kind::Denied | Kind::Unsupported) && !error.message.contains("opentop doctor") {
+            run::say("`opentop doctor` tells what this machine has and allows, and what mends the rest");
+        }
         error.exit_code()
     })
 }

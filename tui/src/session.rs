@@ -31,6 +31,17 @@ impl fmt::Display for AttachKind {
     }
 }
 
+/// What a program of the probe costs the kernel's verifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramCost {
+    /// Its name in the probe.
+    pub name: String,
+    /// Instructions after the kernel's rewriting; `None` where it does not tell.
+    pub instructions: Option<u32>,
+    /// Instructions that the verifier looked at on all paths, its "complexity" (since Linux 5.16): at a million it gives up.
+    pub verified: Option<u32>,
+}
+
 /// One way into the kernel's open, and whether this session sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteState {

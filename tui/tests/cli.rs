@@ -78,6 +78,7 @@ fn without_privileges_it_says_which_are_missing_and_both_ways_out() {
     let ended = Ended::of(command.output().unwrap());
     refused(&ended, 77, "CAP_BPF");
     refused(&ended, 77, "CAP_PERFMON");
+    assert!(ended.stderr.lines().last().unwrap().contains("`opentop doctor`"), "{ended:?}");
     assert!(ended.stderr.contains("sudo "), "{ended:?}");
     assert!(ended.stderr.contains("trace -x -- true"), "the actual arguments: {ended:?}");
     assert!(ended.stderr.contains("sudo setcap cap_bpf,cap_perfmon,cap_dac_read_search=ep"), "{ended:?}");
@@ -95,10 +96,39 @@ fn the_doctor_explains_every_lack_and_agrees_with_a_run() {
     let doctor = run(["doctor"]);
     let trace = run(["trace", "--", "true"]);
     assert_eq!(doctor.code, trace.code, "{doctor:?} {trace:?}");
-    for name in ["kernel", "BTF", "kprobe", "fentry", "tracepoint", "tracefs", "ring buffer", "CAP_BPF", "terminal"] {
-        assert!(doctor.stdout.lines().any(|line| line.contains(name)), "{name} is not in {doctor:?}");
-    }
     let json: serde_json::Value = serde_json::from_str(&run(["doctor", "--format", "json"]).stdout).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    for name in [
+        "kernel",
+        "BTF",
+        "ring buffer",
+        "kprobe",
+        "fentry",
+        "tracepoint",
+        "tracefs",
+        "lockdown",
+        "CAP_BPF",
+        "CAP_PERFMON",
+        "CAP_DAC_READ_SEARCH",
+        "memlock",
+        "BPF JIT",
+        "container",
+        "terminal",
+    ] {
+        assert!(doctor.stdout.lines().any(|line| line.contains(name)), "{name} is not in {doctor:?}");
+        let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {json:#}"));
+        assert!(!check["found"].as_str().unwrap().is_empty() && !check["why"].as_str().unwrap().is_empty(), "{check}");
+        assert!(check["state"] != "ok" || check["mend"].is_null(), "{check}");
+    }
+    // Every route of every way that works is live or says why not.
+    for trial in json["trials"].as_array().unwrap().iter().filter(|trial| trial["ok"] == true) {
+        let routes = trial["routes"].as_array().unwrap();
+        assert_eq!(routes.len(), 8, "{trial}");
+        assert!(
+            routes.iter().all(|route| route["live"] == true || !route["why"].as_str().unwrap().is_empty()),
+            "{trial}"
+        );
+    }
     assert_eq!(json["can_run"], trace.code == Some(0));
 }
 

@@ -17,6 +17,7 @@ mod remap;
 mod run;
 mod test;
 mod truth;
+mod verifier;
 mod vm;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Task {
     Run(run::Args),
     /// Run every test: the workspace's, a capture on this kernel, and the matrix of kernels in virtual machines
     Test(test::Args),
+    /// Hold what the probe costs the verifier of each kernel against a table, or write that anew
+    Verifier(verifier::Args),
     /// Boot a kernel of the matrix with the current build, for a look or for a command
     Vm(vm::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
+        Task::Verifier(args) => verifier::main(&args),
         Task::Vm(args) => vm::main(&args),
     };
     match done {

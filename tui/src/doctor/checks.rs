@@ -134,6 +134,10 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
     let check = Check::new(kind.name(), State::Missing, said, why);
     let lacking = !facts.capabilities.missing(facts.root, facts.tracefs.is_some()).is_empty();
     match kind {
+        _ if error.message.contains("verifier's log") => check.mended_by(format!(
+            "another kind serves meanwhile; please report it at {}/issues with this report as JSON",
+            env!("CARGO_PKG_REPOSITORY")
+        )),
         _ if lacking => check.mended_by(privilege::sudo(&facts.typed, facts.exe.as_deref())),
         AttachKind::Kprobe if !facts.kprobes => {
             check.mended_by("boot a kernel built with CONFIG_KPROBE_EVENTS=y; meanwhile another kind serves")

@@ -6,7 +6,7 @@ use super::{
     Facts,
     checks::{Check, State, checks, verdict},
 };
-use crate::headless::json::push_string;
+use crate::{headless::json::push_string, session::AttachKind};
 
 /// The report as text.
 #[must_use]
@@ -58,7 +58,12 @@ pub fn json(facts: &Facts) -> String {
         });
         let routes: Vec<String> = routes.collect();
         match trial {
-            Ok(_) => format!("{{\"attach\":{},\"ok\":true,\"routes\":[{}]}}", string(kind.name()), routes.join(",")),
+            Ok(_) => format!(
+                "{{\"attach\":{},\"ok\":true,\"routes\":[{}],\"programs\":[{}]}}",
+                string(kind.name()),
+                routes.join(","),
+                programs_json(facts, *kind)
+            ),
             Err(e) => format!("{{\"attach\":{},\"ok\":false,\"why\":{}}}", string(kind.name()), string(&e.message)),
         }
     });
@@ -73,6 +78,23 @@ pub fn json(facts: &Facts) -> String {
         checks.join(","),
         trials.join(",")
     )
+}
+
+/// What the kernel's verifier made of the programs.
+fn programs_json(facts: &Facts, kind: AttachKind) -> String {
+    let number = |n: Option<u32>| n.map_or_else(|| "null".into(), |n| n.to_string());
+    let costs = facts.programs.iter().filter(|(of, _)| *of == kind).flat_map(|(_, costs)| costs);
+    let programs: Vec<String> = costs
+        .map(|cost| {
+            format!(
+                "{{\"name\":{},\"instructions\":{},\"verified\":{}}}",
+                string(&cost.name),
+                number(cost.instructions),
+                number(cost.verified)
+            )
+        })
+        .collect();
+    programs.join(",")
 }
 
 fn check_json(check: &Check) -> String {
@@ -107,7 +129,7 @@ mod tests {
     use super::*;
     use crate::{
         error::{Error, Kind},
-        session::{AttachKind, RouteState},
+        session::{AttachKind, ProgramCost, RouteState},
     };
 
     fn facts() -> Facts {
@@ -117,6 +139,10 @@ mod tests {
                 (AttachKind::Kprobe, Err(Error::new(Kind::Unsupported, "this kernel has no kprobes"))),
                 (AttachKind::Tracepoint, Ok(vec![RouteState { name: "openat", blind: None }, blind])),
             ],
+            programs: vec![(
+                AttachKind::Tracepoint,
+                vec![ProgramCost { name: "t_ret".into(), instructions: Some(300), verified: Some(1234) }],
+            )],
             ..Facts::default()
         }
     }
@@ -141,5 +167,6 @@ mod tests {
         assert_eq!(json["trials"][0]["why"], "this kernel has no kprobes");
         assert_eq!(json["trials"][1]["routes"][1]["why"], "no tracepoint \"here\"");
         assert_eq!(json["checks"][0]["name"], "kernel");
+        assert_eq!(json["trials"][1]["programs"][0]["verified"], 1234);
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::in_words,
     escape::escaped,
-    session::{AttachKind, RouteState},
+    session::{AttachKind, ProgramCost, RouteState},
 };
 
 /// What the kernel calls the function that walks a name: renamed in 7.x.
@@ -118,6 +118,21 @@ pub(super) fn unload_all(ebpf: &mut Ebpf, kretprobes: Vec<Kretprobe>) {
     });
 }
 
+/// What the programs that are in the kernel cost its verifier, by name.
+pub(super) fn costs(ebpf: &Ebpf) -> Vec<ProgramCost> {
+    let loaded = ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?)));
+    let mut costs: Vec<_> = loaded
+        .map(|(name, info)| ProgramCost {
+            name: name.to_owned(),
+            // `struct bpf_insn` has eight bytes.
+            instructions: info.size_translated().map(|bytes| bytes / 8),
+            verified: info.verified_instruction_count().filter(|count| *count > 0),
+        })
+        .collect();
+    costs.sort_by(|a, b| a.name.cmp(&b.name));
+    costs
+}
+
 /// The programs that are in the kernel.
 pub(super) fn program_fds(ebpf: &Ebpf) -> impl Iterator<Item = BorrowedFd<'_>> {
     ebpf.programs().filter_map(|(_, program)| program.fd().ok()).map(|fd| fd.as_fd())
@@ -142,11 +157,13 @@ pub(super) struct Refusal {
     pub(super) why: String,
     /// EPERM or EACCES: perhaps for want of privileges.
     pub(super) denied: bool,
+    /// The end of the verifier's log, where it is the verifier who refused.
+    pub(super) log: Option<String>,
 }
 
 impl Refusal {
     fn other(why: String) -> Self {
-        Self { why, denied: false }
+        Self { why, denied: false, log: None }
     }
 
     fn of(what: &str, error: &ProgramError) -> Self {
@@ -159,13 +176,27 @@ impl Refusal {
             (_, Some(e)) => format!("{what}: {}", in_words(e)),
             (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
         };
+        let mut log = None;
         if let ProgramError::LoadError { verifier_log, .. } = error
             && let Some(reason) = verifier_reason(&verifier_log.to_string())
         {
             why.push_str(&format!("; the verifier says: {reason}"));
+            log = Some(verifier_end(&verifier_log.to_string()));
         }
-        Self { why, denied }
+        // A program that the verifier refuses is refused to whoever loads it.
+        Self { why, denied: denied && log.is_none(), log }
     }
+}
+
+/// Lines of a verifier log that a report needs: what it looked at last, and why that will not do.
+const LOG_LINES: usize = 16;
+
+/// The end of a verifier log, escaped, each line by itself.
+fn verifier_end(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let end = lines.len().saturating_sub(LOG_LINES);
+    let end = lines.get(end..).unwrap_or_default();
+    end.iter().map(|line| format!("    {}\n", escaped(line.trim_end().as_bytes()))).collect()
 }
 
 /// The line of a verifier log that says what is wrong: the last but its statistics.
@@ -368,5 +399,10 @@ mod tests {
         let log = "0: R1=ctx\n5: (85) call bpf_probe_read#4\nR2 min value is negative\nprocessed 6 insns\n\n";
         assert_eq!(verifier_reason(log).as_deref(), Some("R2 min value is negative"));
         assert_eq!(verifier_reason("processed 6 insns\n"), None);
+        let long: String = (0..100).map(|n| format!("{n}: R1=\x1b[31m\n")).collect();
+        let end = verifier_end(&(long + log));
+        assert_eq!(end.lines().count(), LOG_LINES);
+        assert!(end.ends_with("    R2 min value is negative\n    processed 6 insns\n"), "{end}");
+        assert!(!end.contains('\x1b'), "{end:?}");
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Kind, in_words},
     escape::escaped,
     filter::capture::CaptureProgram,
-    session::{AttachKind, Session},
+    session::{AttachKind, ProgramCost, Session},
     source::{Batch, Counters},
 };
 use capture::CaptureMaps;
@@ -224,6 +224,12 @@ impl Probe {
         self.counters
             .readable()
             .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))
+    }
+
+    /// What each program in the kernel costs its verifier. To be asked while there are privileges.
+    #[must_use]
+    pub fn program_costs(&self) -> Vec<ProgramCost> {
+        attach::costs(&self.ebpf)
     }
 
     /// What does not change.
@@ -446,6 +452,9 @@ fn words(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> String {
 }
 
 fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
+    if let Some(log) = refusals.iter().find_map(|(_, r)| r.log.as_deref()) {
+        return rejected(&words(refusals), log);
+    }
     if refusals.iter().all(|(_, r)| r.denied) {
         Error::new(Kind::Denied, format!("the probe may not be attached ({})", words(refusals)))
     } else {
@@ -457,6 +466,21 @@ fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
             ),
         )
     }
+}
+
+/// The verifier took no program of a build that was tested on other kernels: nothing that its user could mend.
+fn rejected(words: &str, log: &str) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!(
+            "the probe cannot be attached to this kernel ({words}).\n\
+             This is a defect of opentop, not of your machine: please report it at {}/issues with the output of `opentop doctor --format json` \
+             and with the end of the verifier's log:\n{}\n\
+             Meanwhile another way may work: --attach kprobe, fentry or tracepoint.",
+            env!("CARGO_PKG_REPOSITORY"),
+            log.trim_end()
+        ),
+    )
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
