@@ -7,6 +7,7 @@ mod cmd;
 mod cross;
 mod demo;
 mod dist;
+mod figures;
 mod guest;
 mod initramfs;
 mod install;
@@ -16,6 +17,7 @@ mod probe;
 mod remap;
 mod run;
 mod test;
+mod trust;
 mod truth;
 mod verifier;
 mod vm;
@@ -34,6 +36,8 @@ enum Task {
     Bench(bench::Args),
     /// Make the demo cast and its picture under assets/ from the sample recording there
     Demo(demo::Args),
+    /// Run the tests that have figures, and write these into the table of SECURITY.md
+    Figures,
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
     /// Make the Debian package, the archive, the bill of materials and their checksums
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::main(&args),
         Task::Demo(args) => demo::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Dist(args) => dist::main(&args).map(|()| ExitCode::SUCCESS),
+        Task::Figures => figures::main(),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use crate::cmd;
 use crate::kernels::{self, Arch, Kernel};
 use crate::machine::{self, Echo, Machine, Programs};
+use crate::trust;
 use crate::truth::{self, Trace, Verdict};
 use crate::verifier;
 
@@ -214,7 +215,7 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         for kernel in kernels {
             let machine = Machine {
                 programs: programs.clone(),
-                add: Vec::new(),
+                add: extra(*kernel),
                 keep: Vec::new(),
                 update: false,
                 memory: 1024,
@@ -236,19 +237,31 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
             )
         })
         .collect();
-    let script = truths + verifier::SCRIPT;
+    let common = truths + verifier::SCRIPT + &trust::privileges();
+    let scripts = [common.clone(), common + &trust::faults()];
     let (next, told) = (AtomicUsize::new(0), Mutex::new(&mut tally));
     thread::scope(|scope| {
         for _ in 0..MACHINES {
             scope.spawn(|| {
                 while let Some((machine, kernel)) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = boot(machine, *kernel, &script, attach);
+                    let script = &scripts[usize::from(has_faults(*kernel))];
+                    let one = boot(machine, *kernel, script, attach);
                     told.lock().unwrap_or_else(PoisonError::into_inner).add(one);
                 }
             });
         }
     });
     Ok(tally)
+}
+
+/// Whether it is the kernel that has the faults of [`trust`]: one is enough, they take a while.
+fn has_faults(kernel: Kernel) -> bool {
+    kernel.name == kernels::DEFAULT
+}
+
+/// What that kernel's machine has in addition.
+fn extra(kernel: Kernel) -> Vec<PathBuf> {
+    trust::setcap().filter(|_| has_faults(kernel)).into_iter().collect()
 }
 
 /// Boots one kernel and takes the truth in each way to attach.
@@ -295,6 +308,13 @@ fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> T
             Ok(verdicts) => tally.add(tell(&what, verdicts)),
             Err(error) => tally.fail(&what, &format!("{error:#}")),
         }
+    }
+    tally.add(tell(
+        &format!("{what} privileges"),
+        BTreeMap::from([("held once attached".to_owned(), trust::judge_privileges(work.path(), kernel.name))]),
+    ));
+    if has_faults(kernel) {
+        tally.add(tell(&format!("{what} faults"), trust::judge_faults(work.path())));
     }
     // arm64 has fewer programs and a verifier of the same kind.
     if kernels::MATRIX.iter().any(|of| of.name == kernel.name) {

@@ -47,12 +47,13 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     } else {
         args.kernel.iter().map(|name| Kernel::named(name)).collect::<Result<_>>()?
     };
-    let mut table = read()?;
+    let mut table = if args.update { read().unwrap_or_default() } else { read()? };
     let mut complaints = Vec::new();
     for kernel in kernels {
         machine::install(kernel.arch)?;
         let machine =
-            Machine { programs: Programs::for_tests()?, add: Vec::new(), update: false, memory: 1024, attach: None };
+            Machine {
+            programs: Programs::for_tests()?, add: Vec::new(), keep: Vec::new(), update: false, memory: 1024, attach: None };
         let work = tempfile::tempdir()?;
         machine.run(kernel, SCRIPT, Duration::from_secs(300), Echo::Quiet)?.unpack(work.path())?;
         let said = fs::read_to_string(work.path().join("doctor")).context("the doctor said nothing")?;

@@ -110,9 +110,15 @@ pub fn wait_until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Notes a figure for the table of SECURITY.md, where `OPENTOP_FIGURES` names the file to append to.
+/// Notes a figure for the table of SECURITY.md, where `OPENTOP_FIGURES` names the file to append to; else the table must
+/// have a line for it already.
 pub fn figure(part: &str, what: &str, found: &str) {
-    let Some(path) = std::env::var_os("OPENTOP_FIGURES") else { return };
+    let Some(path) = std::env::var_os("OPENTOP_FIGURES") else {
+        let table = include_str!("../../../SECURITY.md");
+        let line = format!("| `{part}` | {what} | ");
+        assert!(table.contains(&line), "SECURITY.md has no line {line:?}: cargo xtask figures writes it");
+        return;
+    };
     let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
     std::io::Write::write_all(&mut file, format!("{part}\t{what}\t{found}\n").as_bytes()).unwrap();
 }
