@@ -15,9 +15,13 @@ use std::{
 use common::{opentop, pty::Pty, wait_until};
 use nix::sys::signal::Signal;
 
-/// Two seconds are what a person waits at most, of which opentop gives itself 1.7; the rest is for a machine that is busy
-/// with other tests. How long it took is in the table of SECURITY.md.
-const LONGEST: Duration = Duration::from_secs(6);
+/// The two seconds that a person waits at most; twice as long where the machine has more to do than it can.
+fn longest() -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Duration::from_secs(if load > 2.0 * processors as f64 { 4 } else { 2 })
+}
 
 /// Processor time from the wish to the end: detaching costs some, spinning would cost seconds.
 const CPU: Duration = Duration::from_millis(900);
@@ -93,7 +97,7 @@ fn ends(pty: &mut Pty, what: &str, wish: impl FnOnce(&mut Pty)) -> std::process:
         pty.child.try_wait().unwrap()
     });
     let (took, used) = (start.elapsed(), used.saturating_sub(before));
-    assert!(took < LONGEST, "{what}: it took {took:?}");
+    assert!(took < longest(), "{what}: it took {took:?}");
     assert!(used < CPU, "{what}: it used {used:?} of processor time");
     common::figure("exits", what, &format!("ended after {} ms", took.as_millis()));
     status
@@ -185,7 +189,7 @@ fn a_tmux_that_is_killed_ends_it() {
         has_ended(pid).then_some(())
     });
     let took = start.elapsed();
-    assert!(took < LONGEST && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
+    assert!(took < longest() && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
     common::figure("exits", "tmux is killed", &format!("ended after {} ms", took.as_millis()));
     busy.assert_recorded();
 }
@@ -256,7 +260,7 @@ fn when_sudo_is_gone_it_ends() {
         has_ended(pid).then_some(())
     });
     let took = start.elapsed();
-    assert!(took < LONGEST && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
+    assert!(took < longest() && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
     common::figure("exits", "sudo is killed", &format!("ended after {} ms", took.as_millis()));
     pty.assert_screen_left();
     busy.assert_recorded();
@@ -329,6 +333,17 @@ fn a_second_ctrl_c_ends_it_whatever_hangs() {
 }
 
 #[test]
+fn a_ctrl_c_behind_keys_that_wait_is_a_key() {
+    require_live!();
+    let busy = Busy::start("sleep 0.02");
+    let mut pty = busy.dashboard();
+    // All at once, as a slow line brings them.
+    assert_eq!(ends(&mut pty, "Ctrl-C typed ahead", |pty| pty.keys("jjjjjjjj\x03")).code(), Some(0));
+    pty.assert_restored();
+    busy.assert_recorded();
+}
+
+#[test]
 fn lines_that_nobody_reads_do_not_keep_it_either() {
     require_live!();
     let busy = Busy::start(":");
@@ -342,7 +357,7 @@ fn lines_that_nobody_reads_do_not_keep_it_either() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     wait_until("the end", || child.try_wait().unwrap());
     let took = start.elapsed();
-    assert!(took < LONGEST, "{took:?}");
+    assert!(took < longest(), "{took:?}");
     common::figure("exits", "SIGTERM while nobody reads the lines", &format!("ended after {} ms", took.as_millis()));
     busy.assert_recorded();
 }

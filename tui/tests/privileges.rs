@@ -165,6 +165,22 @@ fn under_sudo_it_is_the_caller_who_reads_and_writes() {
 }
 
 #[test]
+fn root_records_where_only_root_may_write_though_it_gives_that_right_up() {
+    require_live!();
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let recording = dir.path().join("x.otop");
+    let ended = common::run(["trace", "-f", "nothing", "-w", recording.to_str().unwrap(), "--", "true"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let replayed = common::run(["trace", "-r", recording.to_str().unwrap()]);
+    assert_eq!(replayed.account()[0], ended.account()[0], "{replayed:?}");
+}
+
+#[test]
 fn with_setcap_it_captures_for_a_user_without_sudo() {
     require_live!();
     if !root() {

@@ -4,6 +4,7 @@
 //! (a full disk) the file ends with the last whole frame, the recorder goes on counting, and goes on writing as soon
 //! as writing works again.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -94,7 +95,23 @@ impl Recorder {
     /// # Errors
     /// When the file can't be made or its header can't be written.
     pub fn create(path: &Path, options: &Options, session: &Session) -> Result<Self, Error> {
-        Self::with_files(Files::new(path, options, session), path)
+        Self::begin(Self::first_file(path, options)?, path, options, session)
+    }
+
+    /// Makes the first file alone, for whoever has privileges to give up before the rest: no thread is started.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn first_file(path: &Path, options: &Options) -> Result<File, Error> {
+        super::file::create(&super::file::part_path(path, options.rotate.is_some(), 1), options)
+    }
+
+    /// Starts the thread on a file that [`Recorder::first_file`] made.
+    ///
+    /// # Errors
+    /// When its header can't be written.
+    pub fn begin(first: File, path: &Path, options: &Options, session: &Session) -> Result<Self, Error> {
+        Self::with_files(Files::new(first, path, options, session), path)
     }
 
     pub(super) fn with_files(files: Files, path: &Path) -> Result<Self, Error> {

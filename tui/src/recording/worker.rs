@@ -46,10 +46,14 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(path: &Path, options: &Options, session: &Session) -> Self {
+    pub(super) fn new(first: std::fs::File, path: &Path, options: &Options, session: &Session) -> Self {
         let options = options.clone();
         let rotate = options.rotate;
-        let open = move |path: &Path| file::create(path, &options).map(|file| Box::new(file) as Box<dyn Medium>);
+        let mut first = Some(first);
+        let open = move |path: &Path| {
+            let file = first.take().map_or_else(|| file::create(path, &options), Ok)?;
+            Ok(Box::new(file) as Box<dyn Medium>)
+        };
         Self::opened_by(path, rotate, session, Box::new(open))
     }
 

@@ -344,7 +344,11 @@ async fn run(
 /// The next key; never, where there is no keyboard.
 async fn typed(keys: &mut Option<tokio::sync::mpsc::Receiver<Typed>>) -> Option<Typed> {
     match keys {
-        Some(keys) => keys.recv().await,
+        Some(keys) => {
+            let typed = keys.recv().await;
+            typed.iter().for_each(keyboard::taken);
+            typed
+        }
         None => std::future::pending().await,
     }
 }

@@ -3,12 +3,12 @@
 //! crossterm alone spins on a terminal that is gone: its hang-up is watched for here, before crossterm reads.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyModifiers};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::{fault, signals};
 
@@ -26,8 +26,8 @@ pub(super) enum Typed {
 /// # Errors
 /// When no thread can be started.
 pub(super) fn start() -> std::io::Result<Receiver<Typed>> {
-    // More than a person types while a frame is drawn; a paste waits in the terminal.
-    let (to, from) = channel(256);
+    // Far more than a person types or pastes while a frame is drawn.
+    let (to, from) = channel(4096);
     std::thread::Builder::new().name("keyboard".into()).spawn(move || {
         // crossterm reads standard input where that is a terminal, else the controlling one: the same is watched.
         let stdin = std::io::stdin();
@@ -52,6 +52,16 @@ pub(super) fn ending() {
 }
 
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Ctrl-C keys that were sent and not taken yet.
+static UNTAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whoever takes what was typed says so here.
+pub(super) fn taken(typed: &Typed) {
+    if matches!(typed, Typed::Event(event) if is_ctrl_c(event)) {
+        UNTAKEN.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 fn is_ctrl_c(event: &Event) -> bool {
     matches!(event, Event::Key(key) if key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL)
@@ -91,11 +101,12 @@ fn read(fd: BorrowedFd<'_>, to: &Sender<Typed>) {
             let Ok(event) = crossterm::event::read() else { break };
             some = true;
             fault::point("keyboard");
-            // One that nobody took yet, and now another: whatever hangs, it ends.
-            if is_ctrl_c(&event) && (ENDING.load(Ordering::SeqCst) || to.capacity() < to.max_capacity()) {
+            // One that nobody took yet, or that ends the session, and now another: whatever hangs, it ends.
+            if is_ctrl_c(&event) && (ENDING.load(Ordering::SeqCst) || UNTAKEN.fetch_add(1, Ordering::SeqCst) > 0) {
                 signals::quick_end(libc::SIGINT, false);
             }
-            if to.blocking_send(Typed::Event(event)).is_err() {
+            // More keys than anybody types ahead are for nobody; waiting here would miss a Ctrl-C.
+            if let Err(TrySendError::Closed(_)) = to.try_send(Typed::Event(event)) {
                 return;
             }
         }

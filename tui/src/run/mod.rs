@@ -32,7 +32,7 @@ mod trace;
 mod user;
 mod wanted;
 
-use std::{ffi::OsString, io::Write as _, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
+use std::{ffi::OsString, fs::File, io::Write as _, os::fd::AsFd as _, path::Path, process::ExitCode, time::Duration};
 
 use nix::sys::signal::Signal;
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -178,12 +178,14 @@ impl Capture {
             // That takes privileges, which go with the next line. What it answers is told when it is asked for.
             let _ = meter.switch(true);
         }
+        let first = first_file(&args.recording, invoker.as_ref())?;
         let invoker = confine(&probe, invoker, args.keep_privileges)?;
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
         fault::watch(tell.clone());
         signals::watch(&blocked, tell.clone(), held.is_some())?;
-        let recorder = recorder(&args.recording, &session, invoker.as_ref())?;
+        let recorder =
+            first.map(|file| recorder(file, &args.recording, &session, invoker.as_ref())).transpose()?.flatten();
         let facts = (who || recorder.is_some()).then(Facts::start).transpose()?;
         let runtime = runtime()?;
         let (live, inputs) = {
@@ -365,8 +367,10 @@ impl Capture {
     fn leave(mut self) -> ExitCode {
         if let Some(Err(error)) = self.recorder.take().map(Recorder::finish) {
             say(&error.message);
+            self.runtime.shutdown_background();
             return ExitCode::FAILURE;
         }
+        self.runtime.shutdown_background();
         ExitCode::SUCCESS
     }
 
@@ -403,6 +407,8 @@ impl Capture {
         // The command is told first (SIGTERM, if it still runs): its last words must not follow the account.
         drop(self.command);
         line(&account.to_string());
+        // A look-up that is still under way (a user's name over a network) has nobody to answer.
+        self.runtime.shutdown_background();
         code
     }
 }
@@ -464,19 +470,32 @@ fn open_recording(
     unread.begin()
 }
 
-/// Makes the recording of `-w`. As the user who called sudo: nothing is made where that user could make nothing.
+/// What the files of `-w` are made like, for `invoker` where this process is not that user yet.
+fn recording_options(args: &RecordingArgs, invoker: Option<&user::Invoker>) -> recording::Options {
+    recording::Options {
+        overwrite: args.overwrite,
+        rotate: args.rotate,
+        owner: invoker.map(|invoker| (invoker.uid.as_raw(), invoker.gid.as_raw())),
+    }
+}
+
+/// Makes the file of `-w` while there are privileges: root may write where nobody else does. As the user who called sudo:
+/// nothing is made where that user could make nothing.
+fn first_file(args: &RecordingArgs, invoker: Option<&user::Invoker>) -> Result<Option<File>, Error> {
+    let Some(path) = &args.write else { return Ok(None) };
+    let options = recording_options(args, invoker);
+    user::as_invoker(invoker, || Recorder::first_file(path, &options))?.map(Some)
+}
+
+/// Begins the recording of `-w` in its first file.
 fn recorder(
+    first: File,
     args: &RecordingArgs,
     session: &Session,
     invoker: Option<&user::Invoker>,
 ) -> Result<Option<Recorder>, Error> {
     let Some(path) = &args.write else { return Ok(None) };
-    let options = recording::Options {
-        overwrite: args.overwrite,
-        rotate: args.rotate,
-        owner: invoker.map(|invoker| (invoker.uid.as_raw(), invoker.gid.as_raw())),
-    };
-    user::as_invoker(invoker, || Recorder::create(path, &options, session))?.map(Some)
+    Recorder::begin(first, path, &recording_options(args, invoker), session).map(Some)
 }
 
 async fn end_after(duration: Duration, tell: mpsc::Sender<End>) {
