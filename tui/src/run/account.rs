@@ -47,7 +47,7 @@ impl Account {
             (l.ring_full, ring_advice(ring_bytes)),
             (l.no_return, "the end of the open was not seen".into()),
             (l.undecodable + self.undecodable, "records could not be decoded; please report this".into()),
-            (l.dropped, "opentop itself could not keep up".into()),
+            (l.dropped, "opentop itself could not keep up, or a recording does not have them".into()),
         ];
         let incomplete = [
             (l.no_entry, "shown without name and duration: the start of the open was not seen"),
