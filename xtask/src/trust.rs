@@ -34,7 +34,7 @@ pub fn faults() -> String {
     format!(
         "events=/sys/kernel/tracing/kprobe_events
 opentop trace --attach kprobe -o /dev/null -- sh -c 'echo >/tmp/up; exec sleep 1000' 2>/dev/null &
-until [ -e /tmp/up ]; do sleep 0.1; done
+for i in $(seq 300); do [ -e /tmp/up ] && break; sleep 0.1; done
 wc -l <$events >/out/before
 kill -9 $!
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -s $events ] || break; sleep 0.5; done
@@ -50,10 +50,11 @@ count() {{
 count 0 /out/still
 count {OPENS} /out/hotplug
 opentop trace --attach kprobe --format json -o /out/clock.events -w /out/clock.otop -- sh -c \\
-    ': </etc/passwd; date -s 2031-01-01; : </etc/group; date -s 2020-01-01; : </etc/hostname' 2>/out/clock
+    ': </etc/passwd; date -s \"2031-01-01 00:00:00\"; : </etc/group; date -s \"2020-01-01 00:00:00\"; : </etc/hostname' 2>/out/clock
 opentop trace -r /out/clock.otop --format json >/out/clock.replay 2>/dev/null
 ",
-        held = HELD.replace('"', "\\\\\\\"").replace('$', "\\\\\\$"),
+        // Within double quotes.
+        held = HELD.replace('"', "\\\"").replace('$', "\\$"),
     )
 }
 
@@ -156,6 +157,17 @@ fn clock(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scripts_are_shell() {
+        for script in [privileges(), faults()] {
+            let checked = std::process::Command::new("sh").args(["-n", "-c", &script]).status().unwrap();
+            assert!(checked.success(), "{script}");
+            if std::env::var_os("OPENTOP_SHOW").is_some() {
+                println!("{script}");
+            }
+        }
+    }
 
     #[test]
     fn a_thread_that_holds_something_is_noticed() {
