@@ -216,9 +216,24 @@ pub const RESOLVE: &[(u32, &str)] = &[
     (0x20, "RESOLVE_CACHED"),
 ];
 
+/// The flags of `resolve` by name, in one line; bits without a name in hexadecimal behind them.
+#[must_use]
+pub fn resolve_names(bits: u32) -> String {
+    let known = RESOLVE.iter().filter(|(bit, _)| bits & bit != 0);
+    let rest = bits & !RESOLVE.iter().fold(0, |all, (bit, _)| all | bit);
+    let rest = (rest != 0).then(|| format!("0x{rest:x}"));
+    known.map(|(_, name)| (*name).to_owned()).chain(rest).collect::<Vec<_>>().join(" | ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resolve_flags_have_their_names_and_others_their_bits() {
+        assert_eq!(resolve_names(0x08), "RESOLVE_BENEATH");
+        assert_eq!(resolve_names(0x105), "RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | 0x100");
+    }
 
     fn all(flags: i32) -> (Vec<&'static str>, u32) {
         let mut all = Vec::new();

@@ -96,7 +96,7 @@ fn fields<'a>(app: &App, event: &Event<'_>, theme: &Theme, columns: usize) -> Ve
         add(&mut out, "mode", &format!("{:04o}", header.mode), text_style);
     }
     if header.resolve != 0 {
-        add(&mut out, "resolve", &format!("0x{:x}", header.resolve), text_style);
+        add(&mut out, "resolve", &crate::flags::resolve_names(header.resolve), text_style);
     }
     let compat = if event.has(marks::COMPAT) { " (32-bit)" } else { "" };
     add(&mut out, "via", &format!("{}{compat}", event.route().name()), text_style);
