@@ -142,10 +142,16 @@ impl Model {
         self.totals.failed.max(self.seen_failed)
     }
 
+    /// Everything that is missing: the kernel's losses, and records that could not be decoded here.
+    #[must_use]
+    pub fn missing(&self) -> crate::source::Losses {
+        self.totals.losses.with_undecodable(self.undecodable)
+    }
+
     /// Opens that are missing from the stream.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.totals.losses.lost() + self.undecodable
+        self.missing().lost()
     }
 
     /// Number of samples taken: changes when the rates did.

@@ -125,7 +125,7 @@ impl CountersFrame {
         put_u64s(&mut out, [counters.at_ns, self.dropped, counters.ring_used]);
         put_u64s(&mut out, [totals.opens, totals.failed, totals.latency_ns, totals.latency_max_ns]);
         put_list(&mut out, &totals.histogram);
-        put_list(&mut out, &losses_to_list(&totals.losses));
+        put_list(&mut out, &totals.losses.to_list());
         out.push(u8::from(counters.others.is_some()));
         if let Some(others) = &counters.others {
             put_counts(&mut out, others);
@@ -149,7 +149,7 @@ impl CountersFrame {
         let (opens, failed) = (cursor.u64()?, cursor.u64()?);
         let (latency_ns, latency_max_ns) = (cursor.u64()?, cursor.u64()?);
         let histogram = take_list(&mut cursor)?;
-        let losses = losses_from_list(take_list(&mut cursor)?);
+        let losses = Losses::from_list(take_list(&mut cursor)?);
         let others = match cursor.u8()? {
             0 => None,
             _ => Some(take_counts(&mut cursor)?),
@@ -207,52 +207,6 @@ fn take_list<const N: usize>(cursor: &mut Cursor<'_>) -> Option<[u64; N]> {
         }
     }
     Some(values)
-}
-
-/// The order in the file: append, never reorder.
-fn losses_to_list(losses: &Losses) -> [u64; 16] {
-    [
-        losses.ring_full,
-        losses.inflight_full,
-        losses.missed,
-        losses.undecodable,
-        losses.dropped,
-        losses.no_entry,
-        losses.no_return,
-        losses.name_unreadable,
-        losses.name_truncated,
-        losses.name_bytes,
-        losses.dir_incomplete,
-        losses.process_table_full,
-        losses.stack_user,
-        losses.stack_kernel,
-        losses.stack_uncounted,
-        losses.stack_unnamed,
-    ]
-}
-
-fn losses_from_list(list: [u64; 16]) -> Losses {
-    let [ring_full, inflight_full, missed, undecodable, dropped, no_entry, no_return, rest @ ..] = list;
-    let [name_unreadable, name_truncated, name_bytes, dir_incomplete, process_table_full, rest @ ..] = rest;
-    let [stack_user, stack_kernel, stack_uncounted, stack_unnamed] = rest;
-    Losses {
-        ring_full,
-        inflight_full,
-        missed,
-        undecodable,
-        dropped,
-        no_entry,
-        no_return,
-        name_unreadable,
-        name_truncated,
-        name_bytes,
-        dir_incomplete,
-        process_table_full,
-        stack_user,
-        stack_kernel,
-        stack_uncounted,
-        stack_unnamed,
-    }
 }
 
 /// Appends one process's facts. Strings longer than [`STRING_MAX`] are cut.

@@ -4,7 +4,7 @@
 use probe_common::{ProcessCounts, ProcessKey};
 use rustc_hash::FxHashMap;
 
-use crate::source::{Counters, Losses, Totals};
+use crate::source::{Counters, Totals};
 
 /// Subtracts what was counted before the file began. Does nothing for a first file.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Rebase {
         for (bucket, before) in totals.histogram.iter_mut().zip(&base.histogram) {
             *bucket = bucket.saturating_sub(*before);
         }
-        totals.losses = subtract(&totals.losses, &base.losses);
+        totals.losses = totals.losses.since(&base.losses);
         for (key, counts) in &mut counters.processes {
             if let Some(before) = self.base.get(key) {
                 take_off(counts, before);
@@ -81,26 +81,5 @@ fn take_off(counts: &mut ProcessCounts, before: &ProcessCounts) {
     }
     for (bucket, before) in counts.histogram.iter_mut().zip(&before.histogram) {
         *bucket = bucket.saturating_sub(*before);
-    }
-}
-
-fn subtract(now: &Losses, before: &Losses) -> Losses {
-    Losses {
-        ring_full: now.ring_full.saturating_sub(before.ring_full),
-        inflight_full: now.inflight_full.saturating_sub(before.inflight_full),
-        missed: now.missed.saturating_sub(before.missed),
-        undecodable: now.undecodable.saturating_sub(before.undecodable),
-        dropped: now.dropped.saturating_sub(before.dropped),
-        no_entry: now.no_entry.saturating_sub(before.no_entry),
-        no_return: now.no_return.saturating_sub(before.no_return),
-        name_unreadable: now.name_unreadable.saturating_sub(before.name_unreadable),
-        name_truncated: now.name_truncated.saturating_sub(before.name_truncated),
-        name_bytes: now.name_bytes.saturating_sub(before.name_bytes),
-        dir_incomplete: now.dir_incomplete.saturating_sub(before.dir_incomplete),
-        process_table_full: now.process_table_full.saturating_sub(before.process_table_full),
-        stack_user: now.stack_user.saturating_sub(before.stack_user),
-        stack_kernel: now.stack_kernel.saturating_sub(before.stack_kernel),
-        stack_uncounted: now.stack_uncounted.saturating_sub(before.stack_uncounted),
-        stack_unnamed: now.stack_unnamed.saturating_sub(before.stack_unnamed),
     }
 }

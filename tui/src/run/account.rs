@@ -4,7 +4,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::{cli::values, source::Totals};
+use crate::{
+    cli::values,
+    source::{Class, Losses, Totals},
+};
 
 /// Where every open of a session went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +32,12 @@ impl Account {
     /// Opens that happened and are neither shown nor filtered, and for which a counter says why.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.totals.losses.lost() + self.undecodable
+        self.missing().lost()
+    }
+
+    /// The kernel's losses and those of whoever read the records.
+    fn missing(&self) -> Losses {
+        self.totals.losses.with_undecodable(self.undecodable)
     }
 
     /// Opens for which there is no explanation. Anything but 0 is a defect of opentop, and is said rather than hidden.
@@ -42,28 +50,18 @@ impl Account {
     /// `ring_bytes` is the size of the ring, for the advice.
     #[must_use]
     pub fn losses(&self, ring_bytes: u32) -> Option<String> {
-        let l = &self.totals.losses;
-        let lost = [
-            (l.ring_full, ring_advice(ring_bytes)),
-            (l.no_return, "the end of the open was not seen".into()),
-            (l.undecodable + self.undecodable, "records could not be decoded; please report this".into()),
-            (l.dropped, "opentop itself could not keep up, or a recording does not have them".into()),
-        ];
-        let incomplete = [
-            (l.no_entry, "shown without name and duration: the start of the open was not seen"),
-            (l.inflight_full, "of that because more opens were under way at once than the probe's table holds"),
-            (l.missed, "times the kernel skipped the probe: another one ran on the same CPU"),
-            (l.name_unreadable, "shown without a name: it could not be read"),
-            (l.name_truncated, "shown with a name cut short"),
-            (l.dir_incomplete, "shown with a relative name whose directory is missing or cut"),
-            (l.process_table_full, "counted under \"others\": the process table was full"),
-        ];
+        let missing = self.missing();
         let mut out = String::new();
-        for (count, why) in lost.iter().filter(|(count, _)| *count > 0) {
-            let _ = write!(out, "{}{count} lost: {why}", if out.is_empty() { "" } else { "; " });
-        }
-        for (count, what) in incomplete.iter().filter(|(count, _)| *count > 0) {
-            let _ = write!(out, "{}{count} {what}", if out.is_empty() { "" } else { "; " });
+        // The lost come first: they are what the line above has a sum of.
+        for class in [Class::Lost, Class::Marked, Class::Told, Class::Stack] {
+            for loss in missing.of(class).filter(|loss| loss.count > 0) {
+                let _ = write!(out, "{}{} ", if out.is_empty() { "" } else { "; " }, loss.count);
+                let _ = match (class, loss.name) {
+                    (Class::Lost, "ring_full") => write!(out, "lost: {}", ring_advice(ring_bytes)),
+                    (Class::Lost, _) => write!(out, "lost: {}", loss.told),
+                    _ => write!(out, "{}", loss.told),
+                };
+            }
         }
         match self.unexplained() {
             0 => {}
@@ -123,6 +121,20 @@ mod tests {
         assert!(words.contains("5 lost: the ring of 64K was full; --ring-size 1M"), "{words}");
         assert!(words.contains("2 lost: records could not be decoded"), "{words}");
         assert!(words.contains("1 shown without a name"), "{words}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_told_as_lost_adds_up_to_the_lost_of_the_line(
+            list in proptest::array::uniform16(0..1_u64 << 40),
+            undecodable in 0..1_u64 << 40,
+        ) {
+            let mut account = Account { undecodable, ..account() };
+            account.totals.losses = Losses::from_list(list);
+            let words = account.losses(1 << 20).unwrap_or_default();
+            let told = words.split("; ").filter_map(|part| part.split_once(" lost: ")?.0.parse::<u64>().ok());
+            proptest::prop_assert_eq!(told.sum::<u64>(), account.lost(), "{}", words);
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Where opens come from: the probe ([`live`]) or a recording ([`replay`]). Both hand over the same type.
 
 pub mod live;
+pub mod losses;
 pub mod replay;
 pub mod stacks;
 
 use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey};
 
 use crate::event::{DecodeError, Event};
+pub use losses::{Class, Loss, Losses};
 pub use stacks::{Frame, Stack, StackCount, Stacks};
 
 /// Records handed over in one piece: bytes back to back, in the order in which the opens returned.
@@ -57,52 +59,6 @@ impl Batch {
     /// The records, decoded.
     pub fn events(&self) -> impl Iterator<Item = Result<Event<'_>, DecodeError>> {
         self.records().map(Event::decode)
-    }
-}
-
-/// Every way in which an open can be missing from the stream or incomplete in it. All of them only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Records that the ring had no room for.
-    pub ring_full: u64,
-    /// Entries that found the in-flight table full: their opens are shown with what the return knows (see `no_entry`).
-    pub inflight_full: u64,
-    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion), where it tells: their opens are among
-    /// `no_entry` or `no_return`.
-    pub missed: u64,
-    /// Records that user space dropped because they could not be decoded.
-    pub undecodable: u64,
-    /// Records that user space dropped because a bounded queue was full (a slow recording, say).
-    pub dropped: u64,
-    /// Returns whose entry was not seen: shown, without name and duration.
-    pub no_entry: u64,
-    /// Entries whose return was not seen: lost.
-    pub no_return: u64,
-    /// Records without a readable name: shown, and marked.
-    pub name_unreadable: u64,
-    /// Records with a cut name: shown, and marked.
-    pub name_truncated: u64,
-    /// Bytes of names missing from the stream.
-    pub name_bytes: u64,
-    /// Relative names whose directory is missing or cut: shown, and marked.
-    pub dir_incomplete: u64,
-    /// Opens counted in the row of all others because the process table was full.
-    pub process_table_full: u64,
-    /// Opens whose user stack was asked for and could not be had.
-    pub stack_user: u64,
-    /// The same of the kernel's stack.
-    pub stack_kernel: u64,
-    /// Opens that are in no count by stack: the table of these was full.
-    pub stack_uncounted: u64,
-    /// Stacks without names: the process was gone, or more came than names could be found for.
-    pub stack_unnamed: u64,
-}
-
-impl Losses {
-    /// Opens that happened in the capture and are not in the stream: the `lost` of the account.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.ring_full + self.no_return + self.undecodable + self.dropped
     }
 }
 

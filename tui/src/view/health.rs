@@ -11,6 +11,15 @@ use super::{frame, lines};
 use crate::app::App;
 use crate::app::layout::ListArea;
 use crate::escape::escaped;
+use crate::source::Class;
+
+/// The classes of losses, what they are headed with and what that means.
+const LOSSES: [(Class, &str, &str); 4] = [
+    (Class::Lost, "Lost", "counted, but not in the lists"),
+    (Class::Marked, "Incomplete", "in the lists, but marked"),
+    (Class::Told, "Told", "among these, or counted elsewhere"),
+    (Class::Stack, "Stacks", "asked for, and not to be had"),
+];
 
 /// Draws it.
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
@@ -45,36 +54,23 @@ pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'
 
 fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
     let model = &app.live;
-    let l = &model.totals.losses;
+    let missing = model.missing();
     let mut out = vec![
         lines::head(theme, "The account", "every open that was captured"),
         sum(theme, model.opens(), "opens"),
         sum(theme, model.shown, "shown"),
         sum(theme, model.filtered, "filtered by the display filter"),
         sum(theme, model.lost(), "lost"),
-        Line::default(),
-        lines::head(theme, "Lost", "counted, but not in the lists"),
     ];
-    let lost = [
-        (l.ring_full, "the ring was full: see --ring-size"),
-        (l.inflight_full, "too many opens under way at once"),
-        (l.missed, "the kernel skipped the probe"),
-        (l.undecodable + model.undecodable, "records that could not be decoded"),
-        (l.dropped, "dropped by opentop: a queue was full"),
-    ];
-    out.extend(lost.iter().map(|(count, what)| loss(theme, *count, what, true)));
-    out.push(Line::default());
-    out.push(lines::head(theme, "Incomplete", "in the lists, but marked"));
-    let incomplete = [
-        (l.no_entry, "without a duration: the start was not seen"),
-        (l.no_return, "without a result: the end was not seen"),
-        (l.name_unreadable, "without a name: it could not be read"),
-        (l.name_truncated, "with a name cut short"),
-        (l.name_bytes, "bytes of names missing"),
-        (l.dir_incomplete, "relative, the directory missing or cut"),
-        (l.process_table_full, "counted under others: table full"),
-    ];
-    out.extend(incomplete.iter().map(|(count, what)| loss(theme, *count, what, false)));
+    for (class, head, words) in LOSSES {
+        // Where no stacks are taken none can be missing.
+        if class == Class::Stack && missing.of(class).all(|loss| loss.count == 0) {
+            continue;
+        }
+        out.push(Line::default());
+        out.push(lines::head(theme, head, words));
+        out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, class == Class::Lost)));
+    }
     out
 }
 
@@ -209,4 +205,31 @@ fn probe_cost(app: &App) -> String {
         text::duration(passed)
     );
     unknown.map_or(cost.clone(), |why| format!("{cost} at the start; {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::Losses;
+    use crate::view::tests::busy;
+
+    #[test]
+    fn the_rows_under_lost_add_up_to_what_the_account_and_the_header_call_lost() {
+        let app = std::cell::RefCell::new(busy(120, 40));
+        let look = app.borrow().settings.look;
+        let theme = Theme::new(look.theme, look.colors);
+        let lists = (prop::array::uniform16(0..1_u64 << 40), 0..1_u64 << 40);
+        proptest!(|((list, undecodable) in lists)| {
+            let mut app = app.borrow_mut();
+            (app.live.totals.losses, app.live.undecodable) = (Losses::from_list(list), undecodable);
+            let rows: Vec<String> = losses(&app, &theme).iter().map(ToString::to_string).collect();
+            let under_lost = rows.iter().skip_while(|row| !row.starts_with("Lost")).skip(1);
+            let counts = under_lost.take_while(|row| !row.is_empty()).map(|row| {
+                row.split_whitespace().next().unwrap().replace(',', "").parse::<u64>().unwrap()
+            });
+            prop_assert_eq!(counts.sum::<u64>(), app.live.lost(), "{}", rows.join("\n"));
+        });
+    }
 }

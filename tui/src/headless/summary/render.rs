@@ -22,7 +22,7 @@ use crate::{
         time::push_duration,
     },
     session::Session,
-    source::Losses,
+    source::Class,
 };
 
 /// The table, sorted and cut.
@@ -45,27 +45,13 @@ struct Others {
 
 const QUANTILES: [u8; 3] = [50, 90, 99];
 
-/// Every loss with its name; whether it means that opens are missing from the stream.
-fn losses(losses: &Losses) -> [(&'static str, u64, bool); 16] {
-    [
-        ("ring_full", losses.ring_full, true),
-        ("inflight_full", losses.inflight_full, true),
-        ("missed", losses.missed, true),
-        ("undecodable", losses.undecodable, true),
-        ("dropped", losses.dropped, true),
-        ("no_entry", losses.no_entry, false),
-        ("no_return", losses.no_return, false),
-        ("name_unreadable", losses.name_unreadable, false),
-        ("name_truncated", losses.name_truncated, false),
-        ("name_bytes", losses.name_bytes, false),
-        ("dir_incomplete", losses.dir_incomplete, false),
-        ("process_table_full", losses.process_table_full, false),
-        ("stack_user", losses.stack_user, false),
-        ("stack_kernel", losses.stack_kernel, false),
-        ("stack_uncounted", losses.stack_uncounted, false),
-        ("stack_unnamed", losses.stack_unnamed, false),
-    ]
-}
+/// The losses of a class, with what the line about them begins with. Those of the first add up to `lost`.
+const LOSSES: [(Class, &str); 4] = [
+    (Class::Lost, "losses:"),
+    (Class::Marked, "incomplete:"),
+    (Class::Told, "told elsewhere:"),
+    (Class::Stack, "stacks:"),
+];
 
 impl<'a> Table<'a> {
     pub(super) fn new(summary: &'a Summary, session: &'a Session) -> Self {
@@ -149,14 +135,17 @@ impl<'a> Table<'a> {
                 b"counted in the stream of opens, not in the kernel: what was lost or filtered is not in it\n",
             );
         }
-        let missing: Vec<_> = losses(&self.summary.losses).into_iter().filter(|(_, count, _)| *count > 0).collect();
-        if !missing.is_empty() {
-            out.extend_from_slice(b"losses:");
-            for (name, count, _) in missing {
+        for (class, words) in LOSSES {
+            let mut missing = self.summary.losses.of(class).filter(|loss| loss.count > 0).peekable();
+            if missing.peek().is_none() {
+                continue;
+            }
+            out.extend_from_slice(words.as_bytes());
+            for loss in missing {
                 out.push(b' ');
-                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(loss.name.as_bytes());
                 out.push(b' ');
-                push_number(out, count);
+                push_number(out, loss.count);
             }
             out.push(b'\n');
         }
@@ -213,10 +202,10 @@ impl<'a> Table<'a> {
         out.extend_from_slice(b",\"histogram\":[");
         push_list(out, summary.totals.histogram.iter(), |out, count| push_number(out, *count));
         out.extend_from_slice(b"]},\n\"losses\":{");
-        push_list(out, losses(&summary.losses).iter(), |out, (name, count, _)| {
-            push_string(out, name);
+        push_list(out, summary.losses.table().iter(), |out, loss| {
+            push_string(out, loss.name);
             out.push(b':');
-            push_number(out, *count);
+            push_number(out, loss.count);
         });
         out.extend_from_slice(b"},\n\"processes\":[");
         push_list(out, self.rows.iter(), |out, (key, row)| {
