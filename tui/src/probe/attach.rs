@@ -135,7 +135,12 @@ pub(super) fn costs(ebpf: &Ebpf) -> Vec<ProgramCost> {
 
 /// The programs that are in the kernel.
 pub(super) fn program_fds(ebpf: &Ebpf) -> impl Iterator<Item = BorrowedFd<'_>> {
-    ebpf.programs().filter_map(|(_, program)| program.fd().ok()).map(|fd| fd.as_fd())
+    programs(ebpf).map(|(_, fd)| fd)
+}
+
+/// The same with their names.
+pub(super) fn programs(ebpf: &Ebpf) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+    ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?.as_fd())))
 }
 
 /// That it is not in the kernel is the only error there is.

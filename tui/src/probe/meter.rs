@@ -8,16 +8,37 @@ use super::sys;
 use crate::error::in_words;
 use crate::source::ProbeCost;
 
-/// The programs of a probe. Independent of it: what is held here are descriptors of its own.
+/// What a program has to do with an open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It runs on an open's way, but not once at each.
+    Within,
+    /// It runs once at each open, when that returns.
+    Return,
+}
+
+impl Part {
+    /// By the program's name; `None` for those that follow processes, which no open pays for.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        match name {
+            "p_fork" | "p_exit" | "p_exec" => None,
+            // A twin runs beside the program that it stands in for: it costs, and counts no open.
+            _ if name.ends_with("_ret") => Some(Self::Return),
+            _ => Some(Self::Within),
+        }
+    }
+}
+
+/// The programs of a probe that an open pays for. Independent of it: what is held here are descriptors of its own.
 #[derive(Debug)]
 pub struct Meter {
-    programs: Vec<OwnedFd>,
+    programs: Vec<(Part, OwnedFd)>,
     /// The kernel measures for as long as this is open.
     on: Option<OwnedFd>,
 }
 
 impl Meter {
-    pub(super) fn new(programs: Vec<OwnedFd>) -> Self {
+    pub(super) fn new(programs: Vec<(Part, OwnedFd)>) -> Self {
         Self { programs, on: None }
     }
 
@@ -44,12 +65,44 @@ impl Meter {
     pub fn read(&self, at_ns: u64) -> Option<ProbeCost> {
         self.on.as_ref()?;
         let mut cost = ProbeCost { at_ns, ..ProbeCost::default() };
-        for (ns, runs) in self.programs.iter().filter_map(|fd| sys::run_time(fd.as_fd()).ok()) {
-            cost.ns += ns;
-            cost.runs += runs;
-            // One program of them runs at every open.
-            cost.opens = cost.opens.max(runs);
+        for (part, fd) in &self.programs {
+            let Ok((ns, runs)) = sys::run_time(fd.as_fd()) else { continue };
+            add(&mut cost, *part, ns, runs);
         }
         Some(cost)
+    }
+}
+
+fn add(cost: &mut ProbeCost, part: Part, ns: u64, runs: u64) {
+    cost.ns += ns;
+    cost.runs += runs;
+    if part == Part::Return {
+        cost.opens += runs;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_is_counted_at_its_return_and_pays_for_no_fork() {
+        let runs = [
+            ("k_openat2", 300, 3),
+            ("k_filp_open", 100, 50),
+            ("k_openat2_ret", 600, 3),
+            ("f_openat2_ret_twin", 30, 3),
+            ("k_execat_ret", 200, 1),
+            ("p_fork", 9_000, 900),
+            ("p_exit", 9_000, 900),
+            ("p_exec", 9_000, 900),
+        ];
+        let mut cost = ProbeCost::default();
+        for (name, ns, runs) in runs {
+            if let Some(part) = Part::of(name) {
+                add(&mut cost, part, ns, runs);
+            }
+        }
+        assert_eq!((cost.opens, cost.ns, cost.runs), (4, 1_230, 60));
     }
 }

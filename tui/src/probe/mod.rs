@@ -39,6 +39,7 @@ use crate::{
 use capture::CaptureMaps;
 use counters::CounterReader;
 pub use meter::Meter;
+use meter::Part;
 pub use stage::Stage;
 
 /// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
@@ -284,7 +285,8 @@ impl Probe {
     /// What measures how much the probe itself costs.
     #[must_use]
     pub fn meter(&self) -> Meter {
-        Meter::new(attach::program_fds(&self.ebpf).filter_map(|fd| fd.try_clone_to_owned().ok()).collect())
+        let programs = attach::programs(&self.ebpf);
+        Meter::new(programs.filter_map(|(name, fd)| Some((Part::of(name)?, fd.try_clone_to_owned().ok()?))).collect())
     }
 
     /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.

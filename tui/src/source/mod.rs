@@ -136,7 +136,7 @@ impl ProcessFacts {
     }
 }
 
-/// What the probe's programs used since they are measured.
+/// What the probe's programs on an open's way used since they are measured; those that follow processes are not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeCost {
     /// When it was read, boot clock, ns.
@@ -145,7 +145,7 @@ pub struct ProbeCost {
     pub ns: u64,
     /// How often they ran, all together.
     pub runs: u64,
-    /// How often the one ran that ran most: at every open of the machine, captured or not.
+    /// How often those ran that run when an open returns: at every open of the machine, captured or not.
     pub opens: u64,
 }
 
