@@ -27,6 +27,8 @@ const BATCH_RECORDS: usize = 4096;
 const BUSY_POLL: Duration = Duration::from_millis(5);
 /// The one look after asking to be woken, for a record that crossed with it.
 const LAST_LOOK: Duration = Duration::from_millis(10);
+/// No record takes less of the ring.
+const SMALLEST_RECORD: usize = size_of::<probe_common::RecordHeader>();
 /// Changes of the capture that wait for their turn.
 const CHANGES: usize = 4;
 /// Between two readings of the counters while opens come.
@@ -143,9 +145,23 @@ impl Reader {
 
     /// Changes the capture. What the ring holds from before comes first.
     async fn change(&mut self, to: Recapture) -> Result<(), Closed> {
-        let changed = self.probe.change(&to.program);
+        // It waits for the kernel and walks through /proc, while the one worker has timers to serve.
+        let changed = tokio::task::block_in_place(|| self.probe.change(&to.program));
         let at_ns = crate::probe::boot_ns();
-        while self.hand_over().await? == BATCH_RECORDS {}
+        // Under load the ring fills as fast as it is read: no more than it can hold is from before.
+        let mut left = self.probe.session().ring_bytes as usize / SMALLEST_RECORD;
+        while left > 0 && self.hand_over().await? == BATCH_RECORDS {
+            left = left.saturating_sub(BATCH_RECORDS);
+            tokio::select! {
+                biased;
+                () = self.stop.notified() => {
+                    // The rest comes with the end. Who waits next hears of the stop again.
+                    self.stop.notify_one();
+                    break;
+                }
+                () = std::future::ready(()) => {}
+            }
+        }
         let refused = changed.err().map(|error| error.message);
         let change = CaptureChange { at_ns, text: to.text, words: to.words, refused };
         self.send(Input::Capture(Box::new(change))).await
