@@ -73,6 +73,12 @@ impl CaptureMaps {
         if !pids.is_empty() {
             self.may_follow()?;
         }
+        if let Some(pid) = self.trees.missing(wanted_trees(program)) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("pid:{pid}: there is no such process; `pgrep NAME` finds one"),
+            ));
+        }
         let trees = self.trees.assign(&pids)?;
         let Lowered { mut flags, program } = lower(program, self.scope, &|pid| scope::bit(&trees, pid));
         if self.in_force.flags() & !flag::OFF != 0 || self.in_force.generation() > 0 {
@@ -128,6 +134,14 @@ fn trees_of(program: &CaptureProgram) -> Vec<u32> {
     pids
 }
 
+/// The processes that a program wants opens of. One whose opens are not wanted need not be there.
+fn wanted_trees(program: &CaptureProgram) -> impl Iterator<Item = u32> {
+    program.clauses.iter().flat_map(|clause| &clause.conditions).filter_map(|condition| match condition.check {
+        Check::Tree(pid) if !condition.negated => Some(pid),
+        _ => None,
+    })
+}
+
 /// Waits until every run of the probe that is under way has ended. They are within RCU's read side (`trace_call_bpf`,
 /// `__bpf_prog_enter`), and this command waits for a grace period (`synchronize_rcu` in kernel/sched/membarrier.c).
 fn wait_for_runs() {
@@ -137,5 +151,20 @@ fn wait_for_runs() {
     if done != 0 {
         // Not on kernels with nohz_full, and perhaps not in a sandbox.
         std::thread::sleep(GRACE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Filter, capture::compile};
+
+    #[test]
+    fn a_process_under_a_negation_need_not_be_there() {
+        let program = compile(&Filter::parse("pid:7 !pid:8 | !(pid:9 | !pid:10)").unwrap()).unwrap();
+        let mut wanted: Vec<_> = wanted_trees(&program).collect();
+        wanted.sort_unstable();
+        assert_eq!(wanted, [7, 10]);
+        assert_eq!(trees_of(&program), [7, 8, 9, 10]);
     }
 }

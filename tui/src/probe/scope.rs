@@ -38,7 +38,7 @@ impl Trees {
     /// Puts these and their descendants into the tree that everything is confined to.
     pub(super) fn confine(&mut self, pids: &[u32]) -> Result<(), Error> {
         let members: Vec<_> = pids.iter().map(|pid| (*pid, Self::SCOPE)).collect();
-        if members.is_empty() { Ok(()) } else { self.gather(&members) }
+        self.gather(&members)
     }
 
     /// Puts one into it that has no descendants yet.
@@ -63,18 +63,30 @@ impl Trees {
             used |= free;
             new.push((*pid, free));
         }
-        self.assigned.extend_from_slice(&new);
-        if !new.is_empty() {
-            self.gather(&new)?;
+        if let Err(error) = self.gather(&new) {
+            // Some of its members may have been marked: the same process asked for again begins anew.
+            self.forget(new.iter().fold(0, |bits, (_, bit)| bits | bit));
+            return Err(error);
         }
+        self.assigned.extend_from_slice(&new);
         Ok(self.assigned.clone())
+    }
+
+    /// One of these that has no tree yet and is no process: a tree of it would stay empty.
+    pub(super) fn missing(&self, mut pids: impl Iterator<Item = u32>) -> Option<u32> {
+        pids.find(|pid| bit(&self.assigned, *pid) == 0 && !exists(*pid))
     }
 
     /// Forgets the trees of all processes but these.
     pub(super) fn retain(&mut self, pids: &[u32]) {
         let gone = self.assigned.iter().filter(|(pid, _)| !pids.contains(pid)).fold(0, |gone, (_, bit)| gone | bit);
         self.assigned.retain(|(pid, _)| pids.contains(pid));
-        self.stale |= gone;
+        self.forget(gone);
+    }
+
+    /// Takes these bits from everybody, and those that are still stale.
+    fn forget(&mut self, bits: u64) {
+        self.stale |= bits;
         // A fork may copy a bit from a parent whose turn has not come.
         for _ in 0..PASSES {
             match self.clear(self.stale) {
@@ -113,6 +125,9 @@ impl Trees {
 
     /// Marks these and their descendants.
     fn gather(&mut self, trees: &[(u32, u64)]) -> Result<(), Error> {
+        if trees.is_empty() {
+            return Ok(());
+        }
         for _ in 0..PASSES {
             if self.pass(trees)? == 0 {
                 break;
@@ -138,7 +153,12 @@ impl Trees {
                 let trees = had.unwrap_or(parents) | bit;
                 if had != Some(trees) {
                     self.map.insert(pid, trees, 0).map_err(full)?;
-                    added += 1;
+                    if exists(pid) {
+                        added += 1;
+                    } else {
+                        // It exited since the look, and nobody would take it out any more. Fails when the probe has.
+                        let _ = self.map.remove(&pid);
+                    }
                 }
                 todo.extend(children.get(&pid).into_iter().flatten().map(|child| (*child, trees)));
             }
@@ -149,6 +169,11 @@ impl Trees {
 
 /// `BPF_EXIST` of linux/bpf.h: only if it is there.
 const BPF_EXIST: u64 = 2;
+
+/// Whether there is such a process.
+fn exists(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
 
 /// Every process's children, as /proc has them now.
 fn children() -> FxHashMap<u32, Vec<u32>> {
@@ -180,6 +205,12 @@ mod tests {
         assert_eq!(parent_of(b"42 (a) R 7 (b) S 17 42 42 0"), Some(17));
         assert_eq!(parent_of(b"42 (sh) S 1 42"), Some(1));
         assert_eq!(parent_of(b"garbage"), None);
+    }
+
+    #[test]
+    fn this_process_exists_and_one_beyond_every_limit_does_not() {
+        assert!(exists(std::process::id()));
+        assert!(!exists(u32::MAX));
     }
 
     #[test]
