@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_opentop_global_optspecs
-    string join \n f/filter= cast= cast-size= keys= c/capture= p/pid= u/user= x/failed duration= attach= ring-size= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
+    string join \n f/filter= cast= cast-size= keys= c/capture= p/pid= u/user= x/failed stacks duration= attach= ring-size= process-rows= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
 end
 
 function __fish_opentop_needs_command
@@ -37,6 +37,7 @@ kprobe\t'kprobe and kretprobe: every way of opening, kernels with kprobes'
 fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_needs_command" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
+complete -c opentop -n "__fish_opentop_needs_command" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_needs_command" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_needs_command" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'
@@ -61,6 +62,7 @@ false\t''"
 complete -c opentop -n "__fish_opentop_needs_command" -l no-mouse -d 'Leave the mouse to the terminal, for selecting text' -r -f -a "true\t''
 false\t''"
 complete -c opentop -n "__fish_opentop_needs_command" -s x -l failed -d 'Capture only opens that failed'
+complete -c opentop -n "__fish_opentop_needs_command" -l stacks -d 'Take the user\'s and the kernel\'s stack of every open, with names: who in the program, by which way'
 complete -c opentop -n "__fish_opentop_needs_command" -l keep-privileges -d 'Keep the privileges that are given up once the probe is attached, and use every system call; for debugging'
 complete -c opentop -n "__fish_opentop_needs_command" -l overwrite -d 'With -w: replace the file if it exists'
 complete -c opentop -n "__fish_opentop_needs_command" -l no-color -d 'No colours, as with NO_COLOR in the environment'
@@ -87,6 +89,7 @@ kprobe\t'kprobe and kretprobe: every way of opening, kernels with kprobes'
 fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'
@@ -97,6 +100,7 @@ complete -c opentop -n "__fish_opentop_using_subcommand trace" -s r -l read -d '
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s w -l write -d 'Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l rotate -d 'With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s x -l failed -d 'Capture only opens that failed'
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -l stacks -d 'Take the user\'s and the kernel\'s stack of every open, with names: who in the program, by which way'
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l keep-privileges -d 'Keep the privileges that are given up once the probe is attached, and use every system call; for debugging'
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l overwrite -d 'With -w: replace the file if it exists'
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -122,6 +126,7 @@ kprobe\t'kprobe and kretprobe: every way of opening, kernels with kprobes'
 fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
+complete -c opentop -n "__fish_opentop_using_subcommand summary" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'
@@ -132,6 +137,7 @@ complete -c opentop -n "__fish_opentop_using_subcommand summary" -s r -l read -d
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s w -l write -d 'Record all that is captured to this file, for -r; under sudo it belongs to the user who called sudo' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l rotate -d 'With -w: go on in a new numbered file after a size (64M, 2G) or a time (10m, 1h)' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s x -l failed -d 'Capture only opens that failed'
+complete -c opentop -n "__fish_opentop_using_subcommand summary" -l stacks -d 'Take the user\'s and the kernel\'s stack of every open, with names: who in the program, by which way'
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l keep-privileges -d 'Keep the privileges that are given up once the probe is attached, and use every system call; for debugging'
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l overwrite -d 'With -w: replace the file if it exists'
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -s h -l help -d 'Print help (see more with \'--help\')'

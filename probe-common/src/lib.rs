@@ -77,7 +77,8 @@ pub struct RecordHeader {
     pub mode: u16,
     /// Zero.
     pub reserved: u16,
-    /// Stack ids in the stack map plus one, 0 for none: user.
+    /// The user's stack, 0 for none. In the ring it is a place in the stack maps, see [`stack`]; the reader of the ring
+    /// makes an id of it that holds for the whole session.
     pub user_stack: u32,
     /// The same for the kernel's stack.
     pub kernel_stack: u32,
@@ -150,7 +151,9 @@ pub mod loss {
     pub const NAME_UNREADABLE: u32 = 4;
     /// Records whose name was cut.
     pub const NAME_TRUNCATED: u32 = 5;
-    /// Bytes of names that were cut or unreadable.
+    /// Bytes of names that are missing from the stream: those of records that the ring had no room for, and those cut
+    /// off because the table of long names was full. How long a name is that cannot be read, or that is too long for the
+    /// kernel as well, is not known.
     pub const NAME_BYTES: u32 = 6;
     /// Records whose directory is missing or cut although the name is relative.
     pub const DIR_INCOMPLETE: u32 = 7;
@@ -158,8 +161,30 @@ pub mod loss {
     pub const PROCESS_TABLE_FULL: u32 = 8;
     /// Entries whose return was never seen (a kretprobe was missed, say): opens without a record.
     pub const NO_RETURN: u32 = 9;
+    /// Opens whose user stack was wanted and could not be had: its places in the map were taken by others (hashes
+    /// collide), or there was none to walk.
+    pub const STACK_USER: u32 = 10;
+    /// The same for the kernel's stack.
+    pub const STACK_KERNEL: u32 = 11;
+    /// Opens with stacks that found the table of [`super::StackKey`] full.
+    pub const STACK_UNCOUNTED: u32 = 12;
     /// Number of slots.
-    pub const COUNT: u32 = 10;
+    pub const COUNT: u32 = 13;
+}
+
+/// Where a stack lies in the stack maps, as [`RecordHeader::user_stack`] has it: one more than the sum of these.
+///
+/// A stack map has one place for each hash, so there are two maps after one another (ways), which holds until three stacks
+/// share a hash. And there are two sets of these for users' stacks: while opens use the one, the other is read and emptied.
+pub mod stack {
+    /// The id that `bpf_get_stackid` gave.
+    pub const ID_MASK: u32 = (1 << 20) - 1;
+    /// The second way.
+    pub const WAY: u32 = 1 << 20;
+    /// The second set. Not in kernel's stacks: they are few, and stay.
+    pub const SET: u32 = 1 << 21;
+    /// Most addresses of a stack: what the kernel walks unless told otherwise (`kernel.perf_event_max_stack`).
+    pub const DEPTH: usize = 127;
 }
 
 /// Key of the `PROCESSES` map: a pid alone is reused, a pid with its start time is not.
@@ -185,7 +210,7 @@ pub struct ProcessCounts {
     pub failed: u64,
     /// Opens whose record was lost (ring or in-flight table full).
     pub lost: u64,
-    /// Bytes of names cut or unreadable.
+    /// Bytes of names missing from the stream, see [`loss::NAME_BYTES`].
     pub name_bytes_lost: u64,
     /// Sum of the durations, ns.
     pub latency_ns: u64,
@@ -205,6 +230,32 @@ pub struct ProcessCounts {
     pub comm: [u8; COMM_LEN],
     /// log2 histogram of the durations, see [`HISTOGRAM_BUCKETS`].
     pub histogram: [u64; HISTOGRAM_BUCKETS],
+}
+
+/// Key of the `STACK_COUNTS` map: a process and the stacks by which it opens.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct StackKey {
+    /// As in [`ProcessKey`].
+    pub start_ns: u64,
+    /// As in [`ProcessKey`].
+    pub tgid: u32,
+    /// [`RecordHeader::user_stack`], as in the ring.
+    pub user: u32,
+    /// [`RecordHeader::kernel_stack`], as in the ring.
+    pub kernel: u32,
+    /// The set that was in use: 0, or [`stack::SET`].
+    pub set: u32,
+}
+
+/// Value of the `STACK_COUNTS` map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct StackOpens {
+    /// Opens that returned.
+    pub opens: u64,
+    /// Those of them that failed.
+    pub failed: u64,
 }
 
 /// The globals that steer the probe, fixed at load (`.rodata`): the verifier knows them and drops what they switch off.
@@ -395,6 +446,12 @@ pub mod capture {
     pub const CHANGED: u32 = 1 << 7;
     /// Any of these: the program decides.
     pub const PROGRAM: u32 = AT_ENTRY | AT_RETURN | PATH;
+    /// With the stacks of every open.
+    pub const STACKS: u32 = 1 << 16;
+    /// With the stacks of processes in the `STACKED` map.
+    pub const STACKS_SOME: u32 = 1 << 17;
+    /// Users' stacks go into the second set, see [`super::stack`].
+    pub const STACK_SET: u32 = 1 << 18;
 }
 
 const _: () = {
@@ -408,5 +465,6 @@ const _: () = {
     assert!(offset_of!(filter::Program, steps) == 16);
     assert!(offset_of!(filter::Program, texts) == 16 + 48 * filter::STEPS);
     assert!(size_of::<ProcessKey>() == 16);
+    assert!(size_of::<StackKey>() == 24);
     assert!(size_of::<ProcessCounts>() == 88 + 8 * HISTOGRAM_BUCKETS);
 };

@@ -16,6 +16,7 @@ mod maps;
 mod open;
 mod path;
 mod process;
+mod stack;
 
 /// The helpers for kprobes on kernel functions are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

@@ -2,9 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf, StackTrace},
 };
-use probe_common::{DIR_MAX, NAME_MAX, ProcessCounts, ProcessKey, RecordHeader, filter::Program, loss};
+use probe_common::{
+    DIR_MAX, NAME_MAX, ProcessCounts, ProcessKey, RecordHeader, StackKey, StackOpens, filter::Program, loss,
+};
 
 /// Bytes of name that fit an [`InFlight`], a power of two: longer ones go to [`LONG`].
 pub const INLINE_NAME: usize = 256;
@@ -26,6 +28,10 @@ pub struct InFlight {
     /// Which of two programs saw this entry, and the last return: [`crate::open::role`].
     pub entered: u32,
     pub left: u32,
+    /// Bytes cut off the name, with the mark that it is cut, as far as they are known.
+    pub cut: u64,
+    /// The open's place among the counts by stack: kept here, as the stack has no room for it.
+    pub stacks: StackKey,
     /// The name in user memory.
     pub user_name: u64,
     /// The `io_kiocb` of an open by `io_uring`.
@@ -66,6 +72,7 @@ pub struct Zeros {
     pub inflight: InFlight,
     pub long: Long,
     pub counts: ProcessCounts,
+    pub stacks: StackOpens,
 }
 
 /// Records on their way to user space. The loader sets the size.
@@ -114,6 +121,31 @@ pub const REJECTED_SLOTS: u32 = 1 << 16;
 /// Non-zero while the reader sleeps: the next record wakes it.
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Users' stacks: two sets of two ways, see [`probe_common::stack`]. The loader sets the sizes, and leaves these maps with
+/// one place each where no stacks are wanted.
+#[map]
+pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
+#[map]
+pub static STACKS_WAY: StackTrace = StackTrace::with_max_entries(1, 0);
+#[map]
+pub static STACKS_SET: StackTrace = StackTrace::with_max_entries(1, 0);
+#[map]
+pub static STACKS_SET_WAY: StackTrace = StackTrace::with_max_entries(1, 0);
+
+/// The kernel's stacks, in two ways.
+#[map]
+pub static KSTACKS: StackTrace = StackTrace::with_max_entries(1, 0);
+#[map]
+pub static KSTACKS_WAY: StackTrace = StackTrace::with_max_entries(1, 0);
+
+/// Exact counts by process and stacks.
+#[map]
+pub static STACK_COUNTS: HashMap<StackKey, StackOpens> = HashMap::with_max_entries(1, 0);
+
+/// Processes (tgid) whose stacks are wanted, with [`probe_common::capture::STACKS_SOME`].
+#[map]
+pub static STACKED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 
 #[map]
 pub static ZEROS: Array<Zeros> = Array::with_max_entries(1, 0);

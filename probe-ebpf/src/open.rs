@@ -21,6 +21,7 @@ use crate::{
     maps::{EVENTS, INFLIGHT, INLINE_NAME, InFlight, LONG, NAMED_LONG, WAKE, ZEROS},
     path::{self, Name},
     process::{self, Current, read},
+    stack,
 };
 
 /// Which function is in flight: a return belongs to the entry of the same function only.
@@ -153,6 +154,10 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     header.mode = request.mode;
     header.dirfd = request.dirfd;
     (header.route, header.marks) = (request.route, 0);
+    (header.user_stack, header.kernel_stack) = (0, 0);
+    if stack::wanted(capture, header.tgid) {
+        stack::entered(ctx, header);
+    }
     if request.route == route::SYSCALL {
         let (by, compat) = process::syscall_route(current);
         header.route = by;
@@ -316,19 +321,34 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
         }
         if marks & marks::NAME_TRUNCATED != 0 {
             lost(loss::NAME_TRUNCATED, 1);
+            lost(loss::NAME_BYTES, entry.cut);
         }
         if marks & marks::DIR_TRUNCATED != 0 {
             lost(loss::DIR_INCOMPLETE, 1);
         }
     }
+    if stack::wanted(capture, entry.header.tgid) {
+        stack::returned(ctx, capture, entry);
+    }
     let row = count::open(entry, now_ns);
+    if marks & marks::NAME_TRUNCATED != 0 {
+        if let Some(row) = row {
+            // SAFETY: a value of PROCESSES or OTHERS.
+            unsafe { count::add(&raw mut (*row).name_bytes_lost, entry.cut) };
+        }
+    }
     let sent = if entry.named == NAMED_LONG { emit_long(entry, pid_tgid) } else { emit(entry) };
     if !sent {
         lost(loss::RING_FULL, 1);
         debug!(ctx, "ring full, thread {}", pid_tgid as u32);
+        let name = u64::from(entry.header.name_len);
+        lost(loss::NAME_BYTES, name);
         if let Some(row) = row {
             // SAFETY: a value of PROCESSES or OTHERS.
-            unsafe { count::add(&raw mut (*row).lost, 1) };
+            unsafe {
+                count::add(&raw mut (*row).lost, 1);
+                count::add(&raw mut (*row).name_bytes_lost, name);
+            }
         }
     }
 }

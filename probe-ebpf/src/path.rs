@@ -41,6 +41,15 @@ impl Name {
             }
         }
     }
+
+    /// The same name from its `n`-th byte on.
+    #[inline(always)]
+    fn behind(self, n: u64) -> Self {
+        match self {
+            Self::Kernel(from) => Self::Kernel(from + n),
+            Self::User(from) => Self::User(from + n),
+        }
+    }
 }
 
 /// `struct path`: a dentry and the mount it is reached by.
@@ -103,6 +112,7 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, name: Name) {
             if entry.header.name_len == 0 {
                 entry.header.name_len = INLINE_NAME as u16 - 1;
                 entry.header.marks |= marks::NAME_TRUNCATED;
+                entry.cut = len_behind(entry, name);
             } else {
                 entry.header.marks |= marks::HAS_DIR | marks::DIR_TRUNCATED;
                 entry.header.dir_len = 0;
@@ -130,7 +140,9 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, name: Name) {
                 )
             };
             if read != 0 || next != 0 {
+                // Too long for the kernel as well. It does not look how long it is, and nor do we.
                 entry.header.marks |= marks::NAME_TRUNCATED;
+                entry.cut = 0;
             }
         }
     }
@@ -142,6 +154,27 @@ fn fill_long(entry: &mut InFlight, pid_tgid: u64, name: Name) {
             entry.header.marks |= marks::DIR_TRUNCATED;
         }
     }
+}
+
+/// Bytes of a name behind those that fit the entry, whose unused end is what they are read into.
+#[inline(always)]
+fn len_behind(entry: &mut InFlight, name: Name) -> u64 {
+    const PIECE: u64 = INLINE_NAME as u64 - 1;
+    let mut behind = 0;
+    for piece in 1..=NAME_MAX as u64 / PIECE {
+        // SAFETY: INLINE_DIR + COMPONENT bytes are behind the name's.
+        let len = unsafe {
+            name.behind(piece * PIECE).copy(entry.bytes.as_mut_ptr().add(INLINE_NAME), INLINE_NAME as u32)
+        };
+        if len <= 0 {
+            break;
+        }
+        behind += len as u64 - 1;
+        if len < INLINE_NAME as i64 {
+            break;
+        }
+    }
+    behind
 }
 
 /// Room for a long record of this thread.

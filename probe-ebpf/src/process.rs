@@ -17,7 +17,7 @@ use probe_common::{COMM_LEN, Offsets, ProcessKey, route};
 use crate::{
     arch,
     config::{self, setting},
-    maps::{INFLIGHT, LONG, PROCESSES, SCOPE},
+    maps::{INFLIGHT, LONG, PROCESSES, SCOPE, STACKED},
 };
 
 /// Reads kernel memory; `None` where it is not there.
@@ -229,6 +229,7 @@ pub fn exited(_ctx: &RawTracePointContext) {
         return;
     }
     let _ = SCOPE.remove(tgid);
+    let _ = STACKED.remove(tgid);
     let key = ProcessKey { start_ns: start_ns(task), tgid, reserved: 0 };
     if let Some(row) = PROCESSES.get_ptr_mut(key) {
         // SAFETY: a value of PROCESSES.

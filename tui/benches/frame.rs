@@ -94,6 +94,7 @@ fn app() -> App {
         time_zone: jiff::tz::TimeZone::UTC,
         parse: Filter::parse,
         filter: None,
+        stacks: false,
     };
     let mut app = App::new(session, settings);
     update(&mut app, Msg::Resize(200, 50));

@@ -111,6 +111,7 @@ impl Run {
             time_zone: jiff::tz::TimeZone::UTC,
             parse: opentop::filter::Filter::parse,
             filter: None,
+            stacks: false,
         };
         let mut app = App::new(session, settings);
         update(&mut app, Msg::Resize(200, 50));

@@ -236,6 +236,14 @@ pub struct CaptureArgs {
     #[arg(short = 'x', long, help_heading = "Capture")]
     pub failed: bool,
 
+    /// Take the user's and the kernel's stack of every open, with names: who in the program, by which way.
+    ///
+    /// Frames are found by frame pointers: code without them (-fomit-frame-pointer) gives short stacks. Names come from
+    /// the program's symbols, its debug info where there is, and /tmp/perf-PID.map of just-in-time compilers. In the
+    /// dashboard S takes the stacks of one process. With -r, shows those that were recorded.
+    #[arg(long, help_heading = "Capture")]
+    pub stacks: bool,
+
     /// End after this long: 10s, 500ms, 2m, 1h30m; a bare number is seconds
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Capture")]
     pub duration: Option<Duration>,
@@ -247,6 +255,10 @@ pub struct CaptureArgs {
     /// Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, help_heading = "Probe")]
     pub ring_size: Option<RingSize>,
+
+    /// Rows of the kernel's table of processes: for tests of what happens when it is full
+    #[arg(long, value_name = "N", hide = true)]
+    pub process_rows: Option<std::num::NonZeroU32>,
 
     /// Write the probe's own log lines, on what it could not see or hand over, to this file; free when not given
     #[arg(long, value_name = "FILE", help_heading = "Probe", value_hint = ValueHint::FilePath)]

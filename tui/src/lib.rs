@@ -22,4 +22,5 @@ pub mod recording;
 pub mod run;
 pub mod session;
 pub mod source;
+pub mod symbols;
 pub mod view;

@@ -99,6 +99,25 @@ fn a_summary_counts_what_the_command_did_and_its_account_adds_up() {
 }
 
 #[test]
+fn bytes_of_names_that_the_ring_had_no_room_for_are_counted_and_told() {
+    require_live!();
+    let name = format!("/no/{}", "n".repeat(197));
+    let script = format!("i=0; while [ $i -lt 20000 ]; do true < {name}; i=$((i+1)); done 2>/dev/null");
+    let args = ["summary", "--format", "json", "--ring-size", "4K", "--", "sh", "-c"];
+    let ended = run(args.map(str::to_owned).into_iter().chain([script]));
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+    let lost = json["losses"]["ring_full"].as_u64().unwrap();
+    assert!(lost > 0, "a ring of 4 KiB held all of it: {ended:?}");
+    // The loader's own names are shorter, and may be among them.
+    let bytes = json["losses"]["name_bytes"].as_u64().unwrap();
+    assert!(bytes <= lost * 201 && bytes >= (lost - lost.min(9)) * 201, "{bytes} bytes of {lost} names");
+    assert!(ended.stderr.contains(&format!("{bytes} bytes of names")), "{ended:?}");
+    let [opens, _, _, told] = ended.account();
+    assert_eq!((json["totals"]["opens"].as_u64().unwrap(), told), (opens, lost));
+    assert!(json["processes"][0]["opens"].as_u64().unwrap() >= 20_000, "{ended:?}");
+}
+
+#[test]
 fn the_probes_own_log_goes_to_its_file_and_nowhere_else() {
     require_live!();
     let dir = tempfile::tempdir().unwrap();

@@ -117,6 +117,35 @@ fn the_command_inherits_nothing_of_it() {
 }
 
 #[test]
+fn names_for_stacks_come_by_a_process_that_may_only_open_and_ends_with_opentop() {
+    require_live!();
+    let (child, _stderr) = tracing(opentop(), &["--stacks"]);
+    assert_powerless(child.id());
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let looker = children
+        .split_whitespace()
+        .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "opentop-looker\n"));
+    let looker: u32 = looker.unwrap_or_else(|| panic!("none of {children}")).parse().unwrap();
+    // CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, linux/capability.h.
+    let looking = 1_u64 << 2 | 1 << 19;
+    for field in ["CapPrm:", "CapEff:"] {
+        for (_, value) in of_every_thread(looker, field) {
+            assert_eq!(u64::from_str_radix(&value, 16).unwrap() & !looking, 0, "{field} {value}");
+        }
+    }
+    for (field, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+        assert!(of_every_thread(looker, field).iter().all(|(_, value)| value == wanted), "{field}");
+    }
+    // Neither the probe nor the terminal: nothing but the way to opentop.
+    let held: Vec<_> = std::fs::read_dir(format!("/proc/{looker}/fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
+    wait_until("the looker's end", || (!Path::new(&format!("/proc/{looker}/exe")).exists()).then_some(()));
+    let mut child = child;
+    child.wait().unwrap();
+}
+
+#[test]
 fn keep_privileges_keeps_them() {
     require_live!();
     let (child, _stderr) = tracing(opentop(), &["--keep-privileges"]);

@@ -21,6 +21,7 @@ mod trust;
 mod truth;
 mod verifier;
 mod vm;
+mod workloads;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ use crate::machine::{self, Echo, Machine, Programs};
 use crate::trust;
 use crate::truth::{self, Trace, Verdict};
 use crate::verifier;
+use crate::workloads;
 
 /// Run every test.
 #[derive(clap::Args)]
@@ -212,10 +213,15 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
             Arch::X86_64 => Programs::for_tests()?,
             Arch::Aarch64 => Programs::build(arch, true)?,
         };
+        // For other architectures there is no C compiler to be counted on.
+        let add = match arch {
+            Arch::X86_64 => vec![workloads::stacked()?],
+            Arch::Aarch64 => Vec::new(),
+        };
         for kernel in kernels {
             let machine = Machine {
                 programs: programs.clone(),
-                add: extra(*kernel),
+                add: extra(*kernel).into_iter().chain(add.clone()).collect(),
                 keep: Vec::new(),
                 update: false,
                 memory: 1024,
@@ -244,8 +250,11 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         for _ in 0..MACHINES {
             scope.spawn(|| {
                 while let Some((machine, kernel)) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let script = &scripts[usize::from(has_faults(*kernel))];
-                    let one = boot(machine, *kernel, script, attach);
+                    let mut script = scripts[usize::from(has_faults(*kernel))].clone();
+                    if kernel.arch == Arch::X86_64 {
+                        script.extend(attach.iter().map(|kind| workloads::script(kind)));
+                    }
+                    let one = boot(machine, *kernel, &script, attach);
                     told.lock().unwrap_or_else(PoisonError::into_inner).add(one);
                 }
             });
@@ -305,7 +314,12 @@ fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> T
             continue;
         }
         match taken(work.path(), kind) {
-            Ok(verdicts) => tally.add(tell(&what, verdicts)),
+            Ok(mut verdicts) => {
+                if kernel.arch == Arch::X86_64 {
+                    verdicts.append(&mut workloads::judge(work.path(), kind));
+                }
+                tally.add(tell(&what, verdicts));
+            }
             Err(error) => tally.fail(&what, &format!("{error:#}")),
         }
     }

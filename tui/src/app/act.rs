@@ -69,6 +69,7 @@ pub(super) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Tree => fold::toggle_tree(app),
         Action::Fold => fold::toggle(app),
         Action::FoldAll => fold::toggle_all(app),
+        Action::Stacks => super::stacks::toggle(app, effects),
         Action::Sort | Action::SortNext => sort(app, 1),
         Action::SortPrevious => sort(app, -1),
         Action::SortReverse => reverse(app),

@@ -20,6 +20,7 @@ pub mod replay;
 mod save;
 mod settings;
 mod settle;
+mod stacks;
 pub mod tables;
 mod update;
 
@@ -95,6 +96,8 @@ pub enum Effect {
     NameUsers(Vec<u32>),
     /// Measure what the probe costs, answered by [`Msg::Cost`] now and then, or do so no longer.
     Meter(bool),
+    /// Take the stacks of this process (tgid) from now on, or no more.
+    Stacks(u32, bool),
 }
 
 /// The answer to a message.
@@ -240,6 +243,8 @@ pub struct App {
     dragging: bool,
     /// A sentence for the person, in the footer until the next key.
     pub notice: Option<String>,
+    /// Processes whose stacks a key asked for.
+    pub stacked: FxHashSet<ProcessKey>,
     lines: Vec<String>,
     clock_s: u64,
     tables_stale: bool,
@@ -299,6 +304,7 @@ impl App {
             split_moved: false,
             dragging: false,
             notice,
+            stacked: FxHashSet::default(),
             lines: Vec::new(),
             clock_s: 0,
             tables_stale: true,

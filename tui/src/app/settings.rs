@@ -69,4 +69,6 @@ pub struct Settings {
     pub filter: Option<Filter>,
     /// The capture; while it runs, the one in force.
     pub capture: CaptureText,
+    /// Whether the stacks of every open are taken.
+    pub stacks: bool,
 }

@@ -35,6 +35,7 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
         time_zone: jiff::tz::TimeZone::UTC,
         parse: crate::filter::Filter::parse,
         filter: None,
+        stacks: false,
     };
     let mut app = App::new(session, settings);
     update(&mut app, Msg::Resize(columns, rows));

@@ -140,7 +140,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
                 app.who.facts(fact);
             }
         }
-        Input::Stacks(_) => {}
+        Input::Stacks(stacks) => app.live.stacks.add(&stacks, true),
         Input::Capture(change) => super::capture::answered(app, *change),
         Input::Restart => {
             let filter = app.filter().cloned();

@@ -77,7 +77,9 @@ mod tests {
         for (page, command) in pages {
             // roff writes a hyphen that is one as `\-`.
             let page = page.replace('\\', "");
-            for option in command.get_opts().filter_map(clap::Arg::get_long) {
+            // What is hidden is for tests.
+            let shown = command.get_opts().filter(|option| !option.is_hide_set());
+            for option in shown.filter_map(clap::Arg::get_long) {
                 assert!(page.contains(&format!("--{option}")), "{option} is not in the page of {}", command.get_name());
                 assert!(shells.iter().all(|shell| shell.contains(option)), "{option} is not in the completions");
             }

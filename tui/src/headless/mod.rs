@@ -8,6 +8,7 @@ pub mod csv;
 pub mod json;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+pub mod stacked;
 pub mod summary;
 pub mod text;
 pub mod time;

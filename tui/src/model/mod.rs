@@ -16,6 +16,7 @@ mod process;
 pub mod processes;
 pub mod rate;
 mod slab;
+pub mod stacks;
 pub mod tree;
 pub mod who;
 
@@ -32,6 +33,7 @@ use listing::Listing;
 use narrowed::Narrowed;
 use processes::Processes;
 use rate::Rate;
+use stacks::ByStack;
 
 /// Samples of the overall rate that are kept.
 pub const RATE_HISTORY: usize = 600;
@@ -70,6 +72,8 @@ pub struct Model {
     pub failures: Failures,
     /// The same of the opens that pass the display filter, while they are looked at.
     pub narrowed: Option<Box<Narrowed>>,
+    /// Opens by stack.
+    pub stacks: ByStack,
     /// The kernel's last sums.
     pub totals: Totals,
     /// The kernel's row of all the processes that did not fit its table.
@@ -111,6 +115,7 @@ impl Model {
             files: Files::default(),
             failures: Failures::default(),
             narrowed: None,
+            stacks: ByStack::default(),
             totals: Totals::default(),
             others: None,
             ring_used: 0,

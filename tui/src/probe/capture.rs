@@ -39,6 +39,8 @@ pub(super) struct CaptureMaps {
     can_follow: Option<String>,
     /// The trees that everything is confined to; 0 for none.
     scope: u64,
+    /// The flags that say whose stacks are taken: no part of what is captured.
+    stacks: u32,
 }
 
 impl CaptureMaps {
@@ -51,6 +53,7 @@ impl CaptureMaps {
             in_force: Word::default(),
             can_follow: no_btf,
             scope: 0,
+            stacks: 0,
         };
         maps.put_in_force(Word::new(flag::OFF, 0))?;
         Ok(maps)
@@ -86,12 +89,25 @@ impl CaptureMaps {
             wait_for_runs();
             flags |= flag::CHANGED;
         }
-        let word = Word::new(flags, self.in_force.generation().wrapping_add(1));
+        let word = Word::new(flags | self.stacks, self.in_force.generation().wrapping_add(1));
         let mut bytes = [0; PROGRAM];
         bytes.copy_from_slice(bytemuck::bytes_of(&*program));
         self.slots.set(word.slot(), bytes, 0).map_err(|e| map_error("the capture's program", &e))?;
         self.put_in_force(word)?;
         self.trees.retain(&pids);
+        Ok(())
+    }
+
+    /// The flags of stacks.
+    pub(super) fn stacks(&self) -> u32 {
+        self.stacks
+    }
+
+    /// Whose stacks are taken from now on: the flags of `capture` that say so. What is captured stays as it is.
+    pub(super) fn set_stacks(&mut self, stacks: u32) -> Result<(), Error> {
+        let word = Word::new(self.in_force.flags() & !self.stacks | stacks, self.in_force.generation());
+        self.put_in_force(word)?;
+        self.stacks = stacks;
         Ok(())
     }
 

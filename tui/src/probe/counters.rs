@@ -123,6 +123,9 @@ impl CounterReader {
             name_bytes: sum(loss::NAME_BYTES)?,
             dir_incomplete: sum(loss::DIR_INCOMPLETE)?,
             process_table_full: sum(loss::PROCESS_TABLE_FULL)?,
+            stack_user: sum(loss::STACK_USER)?,
+            stack_kernel: sum(loss::STACK_KERNEL)?,
+            stack_uncounted: sum(loss::STACK_UNCOUNTED)?,
             ..Losses::default()
         })
     }

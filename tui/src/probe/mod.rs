@@ -11,6 +11,7 @@ mod kretprobe;
 mod meter;
 mod offsets;
 mod scope;
+mod stacks;
 mod stage;
 mod sys;
 mod tracefs;
@@ -24,22 +25,23 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, RingBuf},
 };
 use bytemuck::Zeroable as _;
-use probe_common::{Config, Offsets, ProcessCounts, config};
+use probe_common::{Config, Offsets, ProcessCounts, capture as flag, config};
 
 use crate::{
     error::{Error, Kind, in_words},
     escape::escaped,
     filter::capture::CaptureProgram,
     session::{AttachKind, ProgramCost, Session},
-    source::{Batch, Counters},
+    source::{Addresses, Batch, Counters, StackCount},
 };
 use capture::CaptureMaps;
 use counters::CounterReader;
 pub use meter::Meter;
 use meter::Part;
+use stacks::{Sizes, StackReader};
 pub use stage::Stage;
 
 /// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
@@ -64,6 +66,18 @@ pub enum Scope {
     Pids(Vec<u32>),
 }
 
+/// Whose stacks to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StacksOf {
+    /// Nobody's, now or later.
+    #[default]
+    Nobody,
+    /// Those of processes that are named later, by [`Probe::stacks_of`].
+    Named,
+    /// Those of everybody who is captured.
+    All,
+}
+
 /// How to load the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -85,6 +99,8 @@ pub struct Options {
     pub processes: u32,
     /// How much of its work the probe does: a bench asks for less than all.
     pub stage: Stage,
+    /// Whose stacks to take.
+    pub stacks: StacksOf,
 }
 
 impl Default for Options {
@@ -99,6 +115,7 @@ impl Default for Options {
             inflight: 16384,
             processes: 16384,
             stage: Stage::Whole,
+            stacks: StacksOf::Nobody,
         }
     }
 }
@@ -112,6 +129,8 @@ pub struct Probe {
     wake: Array<MapData, u32>,
     capture: CaptureMaps,
     counters: CounterReader,
+    stacked: BpfHashMap<MapData, u32, u32>,
+    stacks: StackReader,
     logger: Option<aya_log::EbpfLogger<Logger>>,
     kretprobes: Vec<kretprobe::Kretprobe>,
     missed: u64,
@@ -153,10 +172,14 @@ impl Probe {
             capture: options.words.clone(),
             ring_bytes: options.ring_bytes,
         };
-        let mut probe = Self::take_maps(ebpf, session, capture, attached.kretprobes)?;
+        let mut probe = Self::take_maps(ebpf, session, capture, attached.kretprobes, sizes(options.stacks))?;
         // The capture begins. Opens that were already under way are not in it.
         if let Scope::Pids(pids) = &options.scope {
             probe.capture.confine(pids)?;
+        }
+        if options.stacks == StacksOf::All {
+            probe.stacks.used();
+            probe.capture.set_stacks(flag::STACKS)?;
         }
         probe.capture.set(&options.program)?;
         Ok(probe)
@@ -167,15 +190,9 @@ impl Probe {
         session: Session,
         capture: CaptureMaps,
         kretprobes: Vec<kretprobe::Kretprobe>,
+        sizes: Sizes,
     ) -> Result<Self, Error> {
-        let processes = match take_map(&mut ebpf, "PROCESSES")? {
-            Map::HashMap(data) => data
-                .fd()
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))?,
-            _ => return Err(broken("PROCESSES")),
-        };
+        let processes = map_fd(&mut ebpf, "PROCESSES")?;
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(|_| broken("EVENTS"))?;
         let ring_fd = ring
             .as_fd()
@@ -190,12 +207,56 @@ impl Probe {
             wake: take_map(&mut ebpf, "WAKE")?.try_into().map_err(|_| broken("WAKE"))?,
             capture,
             counters: CounterReader::new(processes, others, losses),
+            stacked: take_map(&mut ebpf, "STACKED")?.try_into().map_err(|_| broken("STACKED"))?,
+            stacks: StackReader::new(&mut ebpf, sizes)?,
             logger: None,
             kretprobes,
             missed: 0,
             ebpf,
             session,
         })
+    }
+
+    /// Takes the stacks of a process from now on, or no more.
+    ///
+    /// # Errors
+    /// When the maps were made without room for stacks, or the kernel's table of such processes is full.
+    pub fn stacks_of(&mut self, pid: u32, on: bool) -> Result<(), Error> {
+        if !self.stacks.has_room() {
+            return Err(Error::failed("this capture was started without room for stacks"));
+        }
+        if on {
+            self.stacked.insert(pid, 0, 0).map_err(|e| map_error("the table of processes with stacks", &e))?;
+        } else {
+            // One that is not there is as it should be.
+            let _ = self.stacked.remove(&pid);
+        }
+        self.stacks.used();
+        // With nobody's an open costs as little as before.
+        let some = if self.stacked.keys().next().is_some() { flag::STACKS_SOME } else { 0 };
+        self.capture.set_stacks(self.capture.stacks() & !flag::STACKS_SOME | some)
+    }
+
+    /// Whether anybody's stacks are taken now.
+    #[must_use]
+    pub fn takes_stacks(&self) -> bool {
+        self.capture.stacks() & (flag::STACKS | flag::STACKS_SOME) != 0
+    }
+
+    /// Stacks that became known, and opens by stack, since the last call. `last`: all there is, whatever it costs.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read or write the maps.
+    pub fn stacks(&mut self, last: bool) -> Result<(Vec<Addresses>, Vec<StackCount>), Error> {
+        let refused = |e: io::Error| Error::failed(format!("the kernel's stacks could not be read: {}", in_words(&e)));
+        let mut counts = self.stacks.empty().map_err(refused)?;
+        counts.extend(self.stacks.counts(last).map_err(refused)?);
+        if let Some(second) = self.stacks.turn() {
+            let set = if second { flag::STACK_SET } else { 0 };
+            self.capture.set_stacks(self.capture.stacks() & !flag::STACK_SET | set)?;
+            self.stacks.turned(second);
+        }
+        Ok((self.stacks.take_fresh(), counts))
     }
 
     /// Captures this from now on, within the processes it was confined to at the start. Nothing is attached anew, and no
@@ -241,14 +302,16 @@ impl Probe {
 
     /// Moves up to `max` records from the ring into `batch`; how many it was.
     pub fn drain(&mut self, batch: &mut Batch, max: usize) -> usize {
-        for n in 0..max {
-            // Each item holds its place in the ring until it is dropped: copied at once.
-            match self.ring.next() {
-                Some(record) => batch.push(&record),
-                None => return n,
-            }
+        let mut drained = 0;
+        // Each item holds its place in the ring until it is dropped: copied at once.
+        while drained < max
+            && let Some(record) = self.ring.next()
+        {
+            batch.push(&record);
+            drained += 1;
         }
-        max
+        self.stacks.identify(batch, drained < max);
+        drained
     }
 
     /// Asks the probe to make [`Probe::as_fd`] readable at the next record. Until then it does not: the reader polls.
@@ -270,6 +333,7 @@ impl Probe {
             .read(boot_ns())
             .map_err(|e| Error::failed(format!("the kernel's counters could not be read: {}", in_words(&e))))?;
         counters.totals.losses.missed = self.missed();
+        counters.totals.losses.stack_user += self.stacks.gone();
         Ok(counters)
     }
 
@@ -372,7 +436,16 @@ fn configuration(options: &Options, btf: Option<&btf::Btf>, offsets: Option<&Off
     Ok(configuration)
 }
 
+fn sizes(stacks: StacksOf) -> Sizes {
+    match stacks {
+        StacksOf::Nobody => Sizes::NONE,
+        StacksOf::Named => Sizes::SOME,
+        StacksOf::All => Sizes::ALL,
+    }
+}
+
 fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
+    let sizes = sizes(options.stacks);
     let level = options.log.map_or(0u8, |level| level as u8);
     EbpfLoader::new()
         // Nothing in the probe needs relocating, and reading the kernel's BTF once more costs tens of milliseconds.
@@ -382,6 +455,13 @@ fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("INFLIGHT", options.inflight)
         .map_max_entries("PROCESSES", options.processes)
+        .map_max_entries("STACKS", sizes.user)
+        .map_max_entries("STACKS_WAY", sizes.user)
+        .map_max_entries("STACKS_SET", sizes.user)
+        .map_max_entries("STACKS_SET_WAY", sizes.user)
+        .map_max_entries("KSTACKS", sizes.kernel)
+        .map_max_entries("KSTACKS_WAY", sizes.kernel)
+        .map_max_entries("STACK_COUNTS", sizes.counts)
         .load(PROBE)
         .map_err(|e| load_error(&e))
 }
@@ -487,6 +567,13 @@ fn rejected(words: &str, log: &str) -> Error {
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or_else(|| broken(name))
+}
+
+/// A descriptor of a map, for what aya has no call for.
+fn map_fd(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, Error> {
+    let (Map::HashMap(data) | Map::StackTraceMap(data)) = take_map(ebpf, name)? else { return Err(broken(name)) };
+    let cloned = data.fd().as_fd().try_clone_to_owned();
+    cloned.map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))
 }
 
 fn broken(name: &str) -> Error {

@@ -59,6 +59,20 @@ pub(super) fn lookup<K: bytemuck::Pod, V: bytemuck::Pod>(map: BorrowedFd<'_>, ke
     element(BPF_MAP_LOOKUP_ELEM, map, key)
 }
 
+/// [`lookup`] of a value that is longer than a type has a name for; false when there is no such entry.
+///
+/// # Errors
+/// Those of `BPF_MAP_LOOKUP_ELEM`.
+pub(super) fn lookup_into<K: bytemuck::Pod>(map: BorrowedFd<'_>, key: &K, value: &mut [u64]) -> io::Result<bool> {
+    let mut attr = ElementAttr {
+        map_fd: fd_number(map),
+        key: std::ptr::from_ref(key) as u64,
+        value: value.as_mut_ptr() as u64,
+        ..ElementAttr::default()
+    };
+    found(bpf(BPF_MAP_LOOKUP_ELEM, &mut attr))
+}
+
 /// Takes an entry out of a hash map, in one step: what is counted into it before is in the value, what comes after makes
 /// a new entry. `None` when there is no such entry.
 ///

@@ -25,6 +25,7 @@ use crate::app::{App, CaptureText, Effect, Look, Msg, Outcome, Prefs, Settings, 
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, in_words};
+use crate::probe::StacksOf;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::session::Session;
 use crate::source::replay::{self, Pace};
@@ -90,7 +91,7 @@ pub fn dashboard(
         keymap: config.keymap,
         notice: complaint,
     };
-    let mut settings = settings(filter, (look, prefs), args.recording.read.is_none(), on_terminal);
+    let mut settings = settings(filter, (look, prefs), args, on_terminal);
     let wanted = Wanted::new(args)?;
     settings.capture = CaptureText { text: wanted.text, command: wanted.scope };
     if let (Some(from), Some(to)) = (&args.recording.read, &cast.cast)
@@ -114,7 +115,12 @@ pub fn dashboard(
     };
     let mut capture = match &args.recording.read {
         Some(path) => Capture::replay(path, invoker.as_ref(), args.keep_privileges, Pace::Clock)?,
-        None => Capture::start(Plan { args, typed, streams, invoker, measure: true, who: true, progress: false })?,
+        None => {
+            // A key may ask for those of one process.
+            let stacks = if args.stacks { StacksOf::All } else { StacksOf::Named };
+            let plan = Plan { args, typed, streams, stacks, invoker, measure: true, who: true, progress: false };
+            Capture::start(plan)?
+        }
     };
     let tail = output.map(Tail::start).transpose()?;
     signals::before_a_quick_end(terminal::give_back);
@@ -154,9 +160,10 @@ fn script(text: Option<&str>) -> Result<Option<Vec<(Duration, Act)>>, Error> {
 fn settings(
     filter: Option<crate::filter::Filter>,
     (look, prefs): (&LookArgs, Prefs),
-    live: bool,
+    args: &CaptureArgs,
     on_terminal: bool,
 ) -> Settings {
+    let live = args.recording.read.is_none();
     let var = |name| std::env::var(name).ok();
     let colors = match (look.no_color, on_terminal) {
         (true, _) => theme::Colors::None,
@@ -175,6 +182,7 @@ fn settings(
         parse: crate::filter::Filter::parse,
         filter,
         capture: CaptureText::default(),
+        stacks: live && args.stacks,
     }
 }
 
@@ -250,6 +258,12 @@ async fn run(
                 Effect::Look(key) => super::look::look(key, looked_to.clone()),
                 Effect::NameUsers(uids) if app.replay.is_some() => {
                     changed |= update(&mut app, Msg::Users(scripted::strangers(uids))).changed;
+                }
+                Effect::Stacks(pid, on) => {
+                    if !inputs.stacks_of(pid, on) {
+                        let busy = "the reader of the ring is busy: press the key once more".to_owned();
+                        changed |= update(&mut app, Msg::Said(busy)).changed;
+                    }
                 }
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
                 Effect::Meter(on) => {

@@ -2,7 +2,8 @@
 //! session in order with exit code 101.
 
 use std::{
-    panic::PanicHookInfo,
+    cell::Cell,
+    panic::{AssertUnwindSafe, PanicHookInfo},
     sync::{
         Mutex, Once,
         atomic::{AtomicBool, Ordering},
@@ -34,7 +35,24 @@ pub(super) fn watch(ends: Sender<End>) {
     }
 }
 
+thread_local! {
+    /// Whether a panic of this thread is somebody else's doing, and caught.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls what reads files that anybody may have made to break whoever reads them. A panic within is no fault of
+/// opentop's, and goes no further: the answer is `None` then.
+pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
+    CONTAINED.set(true);
+    let answer = std::panic::catch_unwind(AssertUnwindSafe(call));
+    CONTAINED.set(false);
+    answer.ok()
+}
+
 fn tell(panic: &PanicHookInfo<'_>) {
+    if CONTAINED.get() {
+        return;
+    }
     terminal::give_back();
     HAPPENED.store(true, Ordering::SeqCst);
     // It may quote a name that it could not cope with.

@@ -17,6 +17,10 @@ pub(super) trait Inputs {
     fn asked(&self) -> bool {
         false
     }
+    /// Takes the stacks of a process from now on, or no more; false when that is not possible.
+    fn stacks_of(&self, _pid: u32, _on: bool) -> bool {
+        false
+    }
     /// What time it is where the inputs come from, boot clock, ns: a recording's own time, in a replay.
     fn now_ns(&self) -> u64 {
         boot_ns()
@@ -61,6 +65,13 @@ impl Inputs for Capture {
     fn capture(&mut self, to: Recapture) -> bool {
         match &self.origin {
             Origin::Live(live) => live.change(to),
+            Origin::Replay(_) => false,
+        }
+    }
+
+    fn stacks_of(&self, pid: u32, on: bool) -> bool {
+        match &self.origin {
+            Origin::Live(live) => live.stacks_of(pid, on),
             Origin::Replay(_) => false,
         }
     }

@@ -53,6 +53,7 @@ use crate::{
         live::{self, Live},
         replay::{self, Replay},
     },
+    symbols,
 };
 use account::Account;
 use facts::Facts;
@@ -128,6 +129,8 @@ struct Plan<'a> {
     /// The whole command line, for advice.
     typed: &'a [OsString],
     streams: child::Streams,
+    /// Whose stacks may be asked for.
+    stacks: probe::StacksOf,
     invoker: Option<user::Invoker>,
     /// Whether the kernel is to measure the probe from the beginning, see [`Meter`].
     measure: bool,
@@ -140,7 +143,7 @@ struct Plan<'a> {
 impl Capture {
     /// Attaches the probe and starts the command. To be called while there is one thread.
     fn start(plan: Plan<'_>) -> Result<Self, Error> {
-        let Plan { args, typed, streams, invoker, measure, who, progress } = plan;
+        let Plan { args, typed, streams, stacks, invoker, measure, who, progress } = plan;
         if let Some(path) = &args.recording.read {
             let mut capture = Self::replay(path, invoker.as_ref(), args.keep_privileges, replay::Pace::AsFast)?;
             capture.progress = progress.then(Progress::start);
@@ -165,7 +168,7 @@ impl Capture {
             .as_ref()
             .map(|path| ProbeLog::create(path, args.probe_log_level.into(), invoker.as_ref()))
             .transpose()?;
-        let mut probe = Probe::start(&options(args, &wanted))?;
+        let mut probe = Probe::start(&probe::Options { stacks, ..options(args, &wanted) })?;
         if let Some(held) = &held {
             probe.follow(held.pid())?;
         }
@@ -179,7 +182,8 @@ impl Capture {
             let _ = meter.switch(true);
         }
         let first = first_file(&args.recording, invoker.as_ref())?;
-        let invoker = confine(&probe, invoker, args.keep_privileges)?;
+        let names = (stacks != probe::StacksOf::Nobody).then(|| symbols::Prepared::new(sandbox::leave_looking));
+        let invoker = confine(&probe, invoker, args)?;
         // Ends are few: a signal, the command's, the time's.
         let (tell, ends) = mpsc::channel(8);
         fault::watch(tell.clone());
@@ -190,7 +194,7 @@ impl Capture {
         let runtime = runtime()?;
         let (live, inputs) = {
             let _inside = runtime.enter();
-            live::start(probe, QUEUE)?
+            live::start(probe, QUEUE, names)?
         };
         let command = held.map(|held| held.start(tell.clone())).transpose()?;
         if let Some(duration) = args.duration {
@@ -440,18 +444,15 @@ fn options(args: &CaptureArgs, wanted: &Wanted) -> probe::Options {
         scope: wanted.scope.clone().map_or(probe::Scope::All, probe::Scope::Pids),
         program: wanted.program.clone(),
         words: wanted.words.clone(),
+        processes: args.process_rows.map_or(defaults.processes, std::num::NonZeroU32::get),
         log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }
 }
 
 /// Gives up what an attached probe needs no more; gives the user that is still to be acted as.
-fn confine(
-    probe: &Probe,
-    invoker: Option<user::Invoker>,
-    keep_privileges: bool,
-) -> Result<Option<user::Invoker>, Error> {
-    if keep_privileges {
+fn confine(probe: &Probe, invoker: Option<user::Invoker>, args: &CaptureArgs) -> Result<Option<user::Invoker>, Error> {
+    if args.keep_privileges {
         return Ok(invoker);
     }
     let keep = sandbox::needed(probe.works_without_privileges()?);
@@ -468,6 +469,11 @@ fn open_recording(
     let unread = user::as_invoker(invoker, || recording::Reader::unread(path))??;
     sandbox::enter(invoker, if keep_privileges { sandbox::Keep::All } else { sandbox::Keep::Nothing })?;
     unread.begin()
+}
+
+/// Whose stacks lines and tables show: everybody's or nobody's.
+fn stacks_of(args: &CaptureArgs) -> probe::StacksOf {
+    if args.stacks { probe::StacksOf::All } else { probe::StacksOf::Nobody }
 }
 
 /// What the files of `-w` are made like, for `invoker` where this process is not that user yet.

@@ -174,7 +174,8 @@ impl Run {
                     | Effect::Look(_)
                     | Effect::Save(..)
                     | Effect::Meter(_)
-                    | Effect::Capture(_) => {}
+                    | Effect::Capture(_)
+                    | Effect::Stacks(..) => {}
                 }
             }
             if self.app.is_examining() {

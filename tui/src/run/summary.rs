@@ -33,6 +33,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
         args: &args.capture,
         typed,
         streams: Streams::default(),
+        stacks: super::stacks_of(&args.capture),
         invoker,
         measure: false,
         who: false,
@@ -42,7 +43,7 @@ pub fn summary(args: &SummaryArgs, typed: &[OsString]) -> Result<ExitCode, Error
     capture.introduce();
     let filter = late_filter(wanted, recording, filter)?;
     let counts = if filter.is_some() { CountsFrom::Stream } else { CountsFrom::Kernel };
-    let options = Options { sort: args.sort, top: args.top, counts, ..Options::default() };
+    let options = Options { sort: args.sort, top: args.top, counts, stacks: args.capture.stacks, ..Options::default() };
     let mut table =
         Table { summary: Summary::new(options), filter, account: Account::default(), uids: BTreeSet::new() };
     let handle = capture.runtime.handle().clone();
@@ -94,7 +95,8 @@ impl Table {
                     self.summary.counters(&counters);
                 }
                 Input::Facts(facts) => self.summary.facts(&facts),
-                Input::Stacks(_) | Input::Capture(_) => {}
+                Input::Stacks(stacks) => self.summary.stacks(&stacks),
+                Input::Capture(_) => {}
                 Input::Restart => self.summary.restart(),
                 Input::End => return,
             }

@@ -18,7 +18,10 @@ use crate::{
     error::{Error, Kind},
     escape::escaped,
     filter::{Filter, Recorded},
-    headless,
+    headless::{
+        self,
+        stacked::{self, Stacked},
+    },
     model::processes::MAX_PROCESSES,
     recording::{Item, Reader as Recording},
     source::{Batch, Input},
@@ -39,15 +42,29 @@ pub fn trace(args: &TraceArgs, typed: &[OsString]) -> Result<ExitCode, Error> {
         let why = "--format parquet is nothing for a terminal: give -o FILE, or send it to a file or a pipe";
         return Err(Error::new(Kind::Usage, why));
     }
+    if args.format.is_binary() && args.capture.stacks {
+        let why = "--format parquet has no room for stacks: json, csv and text have them";
+        return Err(Error::new(Kind::Usage, why));
+    }
     let output = Output::open(args.output.as_deref(), invoker.as_ref())?;
     let progress = args.output.is_some() || !std::io::stdout().is_terminal();
-    let plan =
-        Plan { args: &args.capture, typed, streams: Streams::default(), invoker, measure: false, who: false, progress };
+    let plan = Plan {
+        args: &args.capture,
+        typed,
+        streams: Streams::default(),
+        stacks: super::stacks_of(&args.capture),
+        invoker,
+        measure: false,
+        who: false,
+        progress,
+    };
     let mut capture = Capture::start(plan)?;
     capture.introduce();
     let filter = late_filter(wanted, recording, filter)?;
     let mut lines = Lines {
         writer: headless::Writer::new(args.format, &capture.session),
+        format: args.format,
+        stacked: args.capture.stacks.then(Stacked::default),
         filter,
         buffer: Vec::with_capacity(2 * FULL),
         output,
@@ -117,6 +134,9 @@ fn users(path: &Path) -> Result<FxHashMap<u32, String>, Error> {
 /// Opens on their way to the output.
 struct Lines {
     writer: headless::Writer,
+    format: headless::TraceFormat,
+    /// With stacks: opens wait there until theirs are known.
+    stacked: Option<Stacked>,
     /// The display filter; `None` shows all.
     filter: Option<Filter>,
     buffer: Vec<u8>,
@@ -127,6 +147,9 @@ struct Lines {
 impl Lines {
     async fn run(&mut self, capture: &mut Capture) -> Result<Reader, Error> {
         self.writer.header(&mut self.buffer);
+        if self.stacked.is_some() {
+            stacked::header(self.format, &mut self.buffer);
+        }
         loop {
             // Everything that is there is formatted; then, before waiting, written in one piece.
             let input = match capture.next_at_once() {
@@ -144,14 +167,36 @@ impl Lines {
             match input {
                 // Nobody reads: what is still to come is for the recording alone, and counts as lost.
                 Input::Batch(_) if signals::output_is_given_up() => {}
-                Input::Batch(batch) => self.batch(&batch),
+                Input::Batch(batch) => match &mut self.stacked {
+                    None => self.batch(&batch),
+                    Some(stacked) => {
+                        stacked.push(batch);
+                        self.batches(false);
+                    }
+                },
+                Input::Stacks(stacks) => {
+                    if let Some(stacked) = &mut self.stacked {
+                        stacked.learn(*stacks);
+                        self.batches(false);
+                    }
+                }
                 Input::Counters(counters) => self.account.totals = counters.totals,
-                Input::Facts(_) | Input::Stacks(_) | Input::Capture(_) | Input::Restart => {}
+                Input::Facts(_) | Input::Capture(_) | Input::Restart => {}
                 Input::End => {
+                    if !signals::output_is_given_up() {
+                        self.batches(true);
+                    }
                     self.writer.finish(&mut self.buffer).map_err(unwritable)?;
                     return self.flush();
                 }
             }
+        }
+    }
+
+    /// The opens of which the stacks are known, or all.
+    fn batches(&mut self, all: bool) {
+        while let Some(batch) = self.stacked.as_mut().and_then(|stacked| stacked.pop(all)) {
+            self.batch(&batch);
         }
     }
 
@@ -163,6 +208,9 @@ impl Lines {
                 }
                 Ok(event) => {
                     self.writer.event(&mut self.buffer, &event);
+                    if let Some(stacked) = &self.stacked {
+                        stacked.line(self.format, &mut self.buffer, &event);
+                    }
                     self.account.shown += 1;
                 }
                 Err(_) => self.account.undecodable += 1,

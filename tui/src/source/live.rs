@@ -15,16 +15,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Batch, CaptureChange, Input, Recapture};
+use super::{Batch, CaptureChange, Input, Recapture, Stacks};
 use crate::{
     error::{Error, in_words},
     probe::Probe,
+    symbols::{Names, Prepared},
 };
 
 /// Most records of one hand-over.
 const BATCH_RECORDS: usize = 4096;
 /// Between two looks while opens come.
 const BUSY_POLL: Duration = Duration::from_millis(5);
+/// The same while stacks are taken: a process has to be looked at before it is gone.
+const STACKS_POLL: Duration = Duration::from_micros(500);
+/// Longest wait for the names of the last stacks.
+const LAST_NAMES: Duration = Duration::from_secs(15);
+/// Processes with and without stacks that wait for their turn: a person's keys.
+const STACKED: usize = 16;
 /// The one look after asking to be woken, for a record that crossed with it.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 /// No record takes less of the ring.
@@ -43,6 +50,7 @@ const LAST_READINGS: u32 = 5;
 pub struct Live {
     stop: Arc<Notify>,
     changes: mpsc::Sender<Recapture>,
+    stacked: mpsc::Sender<(u32, bool)>,
 }
 
 impl Live {
@@ -56,13 +64,19 @@ impl Live {
     pub fn change(&self, change: Recapture) -> bool {
         self.changes.try_send(change).is_ok()
     }
+
+    /// Takes the stacks of a process from now on, or no more; false when it is still busy with the ones before.
+    pub fn stacks_of(&self, pid: u32, on: bool) -> bool {
+        self.stacked.try_send((pid, on)).is_ok()
+    }
 }
 
-/// Starts the task. Call it within a tokio runtime. `capacity` is that of the channel, in hand-overs.
+/// Starts the task. Call it within a tokio runtime. `capacity` is that of the channel, in hand-overs. With `names` there is a
+/// thread that finds those of stacks, too.
 ///
 /// # Errors
 /// When the ring cannot be watched.
-pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Input>), Error> {
+pub fn start(probe: Probe, capacity: usize, names: Option<Prepared>) -> Result<(Live, mpsc::Receiver<Input>), Error> {
     let watched = |e: std::io::Error| Error::failed(format!("the ring buffer cannot be watched: {}", in_words(&e)));
     let ring = probe.as_fd().try_clone_to_owned().map_err(watched)?;
     // SAFETY: the descriptor is owned by the AsyncFd, so it stays open and the same for as long as it is registered.
@@ -71,19 +85,24 @@ pub fn start(probe: Probe, capacity: usize) -> Result<(Live, mpsc::Receiver<Inpu
     let (sender, receiver) = mpsc::channel(capacity);
     let stop = Arc::new(Notify::new());
     let (changes, asked) = mpsc::channel(CHANGES);
+    let (stacked, stacks_asked) = mpsc::channel(STACKED);
+    let no_thread = |e| Error::failed(format!("the thread that finds names cannot be started: {}", in_words(&e)));
+    let names = names.map(|prepared| Names::spawn(prepared, sender.clone())).transpose().map_err(no_thread)?;
     let reader = Reader {
         probe,
         ring,
         sender,
         stop: Arc::clone(&stop),
         changes: asked,
+        stacked: stacks_asked,
+        names,
         next_counters: Instant::now() + COUNTERS_BUSY,
     };
     tokio::spawn(async move {
         // A closed channel is the consumer's own end; nothing is left to tell it.
         let _ = reader.run().await;
     });
-    Ok((Live { stop, changes }, receiver))
+    Ok((Live { stop, changes, stacked }, receiver))
 }
 
 struct Reader {
@@ -92,6 +111,8 @@ struct Reader {
     sender: mpsc::Sender<Input>,
     stop: Arc<Notify>,
     changes: mpsc::Receiver<Recapture>,
+    stacked: mpsc::Receiver<(u32, bool)>,
+    names: Option<Names>,
     next_counters: Instant,
 }
 
@@ -109,7 +130,8 @@ impl Reader {
                     break;
                 }
             } else if n > 0 {
-                if self.stopped(Instant::now() + BUSY_POLL).await? {
+                let poll = if self.probe.takes_stacks() { STACKS_POLL } else { BUSY_POLL };
+                if self.stopped(Instant::now() + poll).await? {
                     break;
                 }
             } else if self.sleep().await? {
@@ -123,11 +145,27 @@ impl Reader {
     async fn hand_over(&mut self) -> Result<usize, Closed> {
         let mut batch = Batch::default();
         let n = self.probe.drain(&mut batch, BATCH_RECORDS);
+        self.hand_over_stacks(false).await?;
         if n > 0 {
             crate::run::fault::point("reader");
             self.send(Input::Batch(batch)).await?;
         }
         Ok(n)
+    }
+
+    /// Has names found for the stacks that are new, and hands over what needs none.
+    async fn hand_over_stacks(&mut self, last: bool) -> Result<(), Closed> {
+        let Some(names) = &self.names else { return Ok(()) };
+        // A reading that fails is made up for by the next.
+        let Ok((fresh, counts)) = self.probe.stacks(last) else { return Ok(()) };
+        let stacks = Stacks { stacks: fresh.into_iter().filter_map(|stack| names.ask(stack)).collect(), counts };
+        if stacks.is_empty() { Ok(()) } else { self.send(Input::Stacks(Box::new(stacks))).await }
+    }
+
+    /// Turns the stacks of a process on or off.
+    fn stack(&mut self, (pid, on): (u32, bool)) {
+        // The table holds more processes than the dashboard lets one name.
+        let _ = self.probe.stacks_of(pid, on);
     }
 
     /// Waits until `deadline` or the stop; whether it was the stop. Meanwhile the capture may be changed.
@@ -137,6 +175,10 @@ impl Reader {
                 biased;
                 () = self.stop.notified() => return Ok(true),
                 Some(change) = self.changes.recv() => change,
+                Some(wish) = self.stacked.recv() => {
+                    self.stack(wish);
+                    continue;
+                }
                 () = sleep_until(deadline) => return Ok(false),
             };
             self.change(change).await?;
@@ -181,6 +223,10 @@ impl Reader {
                     self.change(change).await?;
                     true
                 }
+                Some(wish) = self.stacked.recv() => {
+                    self.stack(wish);
+                    true
+                }
                 ready = self.ring.readable() => {
                     if let Ok(mut guard) = ready {
                         guard.clear_ready();
@@ -213,18 +259,31 @@ impl Reader {
     async fn send_counters(&mut self) -> Result<(), Closed> {
         // A reading that fails is made up for by the next: the counts are cumulative.
         match self.probe.counters() {
-            Ok(counters) => self.send(Input::Counters(Box::new(counters))).await,
+            Ok(mut counters) => {
+                counters.totals.losses.stack_unnamed = self.unnamed();
+                self.send(Input::Counters(Box::new(counters))).await
+            }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Stacks without names.
+    fn unnamed(&self) -> u64 {
+        self.names.as_ref().map_or(0, Names::unnamed)
     }
 
     async fn end(mut self) -> Result<(), Closed> {
         self.probe.detach();
         while self.hand_over().await? > 0 {}
+        self.hand_over_stacks(true).await?;
+        if let Some(names) = &mut self.names {
+            let _ = tokio::time::timeout(LAST_NAMES, names.finish()).await;
+        }
         self.probe.flush_log();
         // Nothing comes after these, so a reading that fails is tried again.
         let last = (0..LAST_READINGS).find_map(|_| self.probe.counters().ok());
-        if let Some(counters) = last {
+        if let Some(mut counters) = last {
+            counters.totals.losses.stack_unnamed = self.unnamed();
             self.send(Input::Counters(Box::new(counters))).await?;
         }
         self.send(Input::End).await

@@ -9,7 +9,7 @@ use probe_common::{HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey};
 
 use crate::event::{DecodeError, Event};
 pub use losses::{Class, Loss, Losses};
-pub use stacks::{Frame, Stack, StackCount, Stacks};
+pub use stacks::{Addresses, Book, Frame, Stack, StackCount, Stacks};
 
 /// Records handed over in one piece: bytes back to back, in the order in which the opens returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,17 @@ impl Batch {
         self.bytes.extend_from_slice(record);
         // A drain is capped far below 4 GiB.
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The records' bytes, to be changed in place.
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(&mut [u8])) {
+        let mut from = 0;
+        for to in &self.ends {
+            if let Some(record) = self.bytes.get_mut(from..*to as usize) {
+                change(record);
+            }
+            from = *to as usize;
+        }
     }
 
     /// Number of records.

@@ -1,11 +1,12 @@
 //! Stacks of opens: from where in a program, and by which way through the kernel, an open came.
 //!
 //! Records name stacks by ids that hold for the whole session; what an id stands for comes beside the records, as soon as
-//! its frames have names. What it is not: it finds no names.
+//! its frames have names. What it is not: it finds no names, which is [`crate::symbols`]'s.
 
-use std::fmt::Write as _;
+use std::{collections::VecDeque, fmt::Write as _, sync::Arc};
 
 use probe_common::ProcessKey;
+use rustc_hash::FxHashMap;
 
 use crate::escape::Escaped;
 
@@ -72,6 +73,34 @@ impl Frame {
     }
 }
 
+/// A stack as the kernel has it: addresses, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Its id, as in the records; never 0.
+    pub id: u32,
+    /// Whether it is the kernel's.
+    pub kernel: bool,
+    /// Whose it is; of a kernel's stack, whoever came by it first.
+    pub process: ProcessKey,
+    /// Where each call was made, or rather where it is to return to.
+    pub addresses: Box<[u64]>,
+}
+
+impl Addresses {
+    /// The stack with nothing but its addresses.
+    #[must_use]
+    pub fn unnamed(&self) -> Stack {
+        self.named(self.addresses.iter().map(|address| Frame::unknown(*address)).collect(), false)
+    }
+
+    /// The stack with its frames.
+    #[must_use]
+    pub fn named(&self, frames: Vec<Frame>, named: bool) -> Stack {
+        let ProcessKey { tgid, start_ns, .. } = self.process;
+        Stack { id: self.id, kernel: self.kernel, tgid, start_ns, named, frames }
+    }
+}
+
 /// What a stack id stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
@@ -135,6 +164,45 @@ impl Stacks {
     }
 }
 
+/// Stacks by their ids, as many as are likely to be named again.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    stacks: FxHashMap<u32, Arc<Stack>>,
+    /// The users' stacks, the first known first. The kernel's are few and stay.
+    order: VecDeque<u32>,
+}
+
+/// Users' stacks that a [`Book`] keeps. More than the ids that a source gives before it gives them anew.
+const BOOK_MAX: usize = 8 << 10;
+
+impl Book {
+    /// Takes in a stack; the oldest goes when there are too many.
+    pub fn learn(&mut self, stack: Stack) {
+        let (id, kernel) = (stack.id, stack.kernel);
+        if self.stacks.insert(id, Arc::new(stack)).is_some() || kernel {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > BOOK_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.stacks.remove(&oldest);
+        }
+    }
+
+    /// The stack of an id; `None` for 0, and for what is not known yet or not any more.
+    #[must_use]
+    pub fn get(&self, id: u32) -> Option<&Arc<Stack>> {
+        self.stacks.get(&id)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stacks.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +232,17 @@ mod tests {
     fn no_name_reaches_a_line_raw() {
         let hostile = frame("\x1b[31m\nf", "\u{202e}m", "\x07", false);
         assert!(!hostile.text().chars().any(|c| c.is_control() || c == '\u{202e}'));
+    }
+
+    #[test]
+    fn a_book_is_bounded_and_keeps_the_kernels_stacks() {
+        let mut book = Book::default();
+        book.learn(Stack { id: 1, kernel: true, ..Stack::default() });
+        for id in 2..20_000 {
+            book.learn(Stack { id, ..Stack::default() });
+        }
+        assert!(book.get(1).is_some() && book.get(19_999).is_some() && book.get(2).is_none());
+        assert_eq!(book.stacks.len(), BOOK_MAX + 1);
     }
 
     #[test]

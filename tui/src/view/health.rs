@@ -18,7 +18,7 @@ const LOSSES: [(Class, &str, &str); 4] = [
     (Class::Lost, "Lost", "counted, but not in the lists"),
     (Class::Marked, "Incomplete", "in the lists, but marked"),
     (Class::Told, "Told", "among these, or counted elsewhere"),
-    (Class::Stack, "Stacks", "asked for, and not to be had"),
+    (Class::Stack, "Stacks", ""),
 ];
 
 /// Draws it.
@@ -64,14 +64,31 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
     ];
     for (class, head, words) in LOSSES {
         // Where no stacks are taken none can be missing.
-        if class == Class::Stack && missing.of(class).all(|loss| loss.count == 0) {
+        let taken = app.settings.stacks || !app.stacked.is_empty() || !model.stacks.is_empty();
+        if class == Class::Stack && !taken && missing.of(class).all(|loss| loss.count == 0) {
             continue;
         }
         out.push(Line::default());
+        let stacks;
+        let words = if class == Class::Stack {
+            stacks = stacks_of(app);
+            &stacks
+        } else {
+            words
+        };
         out.push(lines::head(theme, head, words));
         out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, class == Class::Lost)));
     }
     out
+}
+
+fn stacks_of(app: &App) -> String {
+    match (app.replay.is_some(), app.settings.stacks, app.stacked.len()) {
+        (true, ..) => "as recorded".into(),
+        (_, true, _) => "of every open".into(),
+        (_, _, 1) => "of one process".into(),
+        (_, _, n) => format!("of {} processes", thousands(n as u64)),
+    }
 }
 
 fn sum<'a>(theme: &Theme, count: u64, what: &'a str) -> Line<'a> {

@@ -19,6 +19,7 @@ mod page;
 pub mod processes;
 mod prompt;
 pub(crate) mod scrub;
+mod stacks;
 pub(crate) mod tabs;
 pub mod text;
 pub(crate) mod texts;

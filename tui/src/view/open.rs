@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use super::text::{self, errno_name, thousands};
 use super::texts::{self, Column, inside};
 use super::theme::Theme;
-use super::{frame, lines};
+use super::{frame, lines, stacks};
 use crate::app::App;
 use crate::escape::escaped;
 use crate::event::Event;
@@ -115,6 +115,7 @@ fn fields<'a>(app: &App, event: &Event<'_>, theme: &Theme, columns: usize) -> Ve
         add(&mut out, "note", words, theme.warn());
     }
     out.push(Line::default());
+    out.extend(stacks::open(app, event, theme, columns));
     out.push(lines::head(theme, "Bytes of the name", &format!("{}", event.name().len())));
     let per_line = if columns >= 64 { 16 } else { 8 };
     for (at, chunk) in event.name().chunks(per_line).enumerate() {

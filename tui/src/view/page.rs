@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::text::{self, cut_path, errno_name, thousands};
 use super::texts::{self, Column, halves, inside};
 use super::theme::Theme;
-use super::{frame, lines, open};
+use super::{frame, lines, open, stacks};
 use crate::app::container::container;
 use crate::app::page::ProcessPage;
 use crate::app::{App, Pane};
@@ -160,6 +160,7 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
         }
         out.push(Line::default());
     }
+    out.extend(stacks::process(app, &page.key, theme, columns));
     let kept = format!("of its last {} opens", thousands(detail.opens));
     if !detail.failures.is_empty() {
         out.push(lines::head(theme, "Missed", &kept));

@@ -6,6 +6,8 @@
 //! Paths are counted by a [`Sketch`]: exact until it is full, then with a bound on the error.
 //! Latency quantiles are upper bounds (see [`quantile`]), the maximum is exact.
 //!
+//! Opens by stack are the kernel's count, too, exact whatever the ring lost; see [`crate::model::stacks`].
+//!
 //! Memory is bounded: at most [`ROWS_MAX`] processes have a row. Those with the fewest opens leave first, the exited
 //! before the living; what they counted is in the row of all others, which is what the totals have and the rows have not.
 
@@ -24,8 +26,9 @@ pub use sketch::{Count, Sketch};
 use super::Format;
 use crate::{
     event::Event,
+    model::stacks::ByStack,
     session::Session,
-    source::{Counters, Losses, ProcessFacts},
+    source::{Counters, Losses, ProcessFacts, Stacks},
 };
 use counts::Counts;
 
@@ -73,11 +76,13 @@ pub struct Options {
     pub paths: usize,
     /// Where the counts come from.
     pub counts: CountsFrom,
+    /// Whether to tell by which stacks opens came.
+    pub stacks: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sort: SortKey::Opens, top: None, paths: 3, counts: CountsFrom::Kernel }
+        Self { sort: SortKey::Opens, top: None, paths: 3, counts: CountsFrom::Kernel, stacks: false }
     }
 }
 
@@ -99,6 +104,7 @@ pub struct Summary {
     paths: Sketch,
     /// Keys are [`process_prefix`] and the path.
     process_paths: Sketch,
+    by_stack: ByStack,
     scratch: Vec<u8>,
 }
 
@@ -142,6 +148,7 @@ impl Summary {
             users: HashMap::default(),
             paths: Sketch::new(7 << 10, 4 << 20),
             process_paths: Sketch::new(24 << 10, 8 << 20),
+            by_stack: ByStack::default(),
             scratch: Vec::new(),
         }
     }
@@ -154,6 +161,9 @@ impl Summary {
     /// Takes in one open.
     pub fn event(&mut self, event: &Event<'_>) {
         let key = event.process();
+        if self.options.counts == CountsFrom::Stream {
+            self.by_stack.event(event);
+        }
         if !self.rows.contains_key(&key) {
             self.make_room();
         }
@@ -181,6 +191,11 @@ impl Summary {
             self.process_paths.add(&self.scratch);
             self.paths.add(self.scratch.get(PREFIX..).unwrap_or_default());
         }
+    }
+
+    /// Takes in what became known of stacks.
+    pub fn stacks(&mut self, stacks: &Stacks) {
+        self.by_stack.add(stacks, self.options.counts == CountsFrom::Kernel);
     }
 
     /// Takes in the kernel's counters, which replace those that came before, process by process.

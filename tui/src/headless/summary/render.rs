@@ -4,11 +4,14 @@
 //! `totals`, `losses`, `processes`, `others` (when not every process has a row), `paths`. Counts are `opens`, `failed`,
 //! `lost` (counted, but not in the stream), `errors` (failures by name; `unseen` are those the stream did not have),
 //! `latency_ns` with `total`, `p50`, `p90`, `p99` (upper bounds of log2 buckets) and `max`. A path has `opens`, and `error`: the
-//! true count is between `opens` − `error` and `opens`.
+//! true count is between `opens` − `error` and `opens`. With stacks a process has `stacks`: those with most opens, each
+//! with `opens`, `failed`, `user` and `kernel` (arrays of frames, innermost first; `null` where there is none); and
+//! `stacks_rest`, its opens by other stacks or before stacks were taken.
 
 use std::collections::HashMap;
 
 use probe_common::ProcessKey;
+use rustc_hash::FxHashMap;
 
 use super::{Count, Counts, PREFIX, Row, SortKey, Summary, counts::comm, process_prefix};
 use crate::{
@@ -17,10 +20,11 @@ use crate::{
     headless::{
         csv::push_field,
         json::push_string,
-        push_number,
+        push_number, stacked,
         text::{left, right},
         time::push_duration,
     },
+    model::stacks::StackRow,
     session::Session,
     source::Class,
 };
@@ -32,7 +36,11 @@ pub(super) struct Table<'a> {
     rows: Vec<(ProcessKey, &'a Row)>,
     others: Option<Others>,
     paths: HashMap<[u8; PREFIX], Vec<(&'a [u8], Count)>>,
+    stacks: FxHashMap<ProcessKey, Vec<StackRow<'a>>>,
 }
+
+/// Stacks of each process that JSON has.
+const JSON_STACKS: usize = 20;
 
 /// The processes without a row here.
 struct Others {
@@ -91,7 +99,15 @@ impl<'a> Table<'a> {
             list.sort_unstable_by(|(a, x), (b, y)| y.count.cmp(&x.count).then(a.cmp(b)));
             list.truncate(summary.options.paths);
         }
-        Self { summary, session, rows, others, paths }
+        let stacks = if summary.options.stacks { summary.by_stack.rows(None) } else { FxHashMap::default() };
+        Self { summary, session, rows, others, paths, stacks }
+    }
+
+    /// Its stacks with most opens, up to `most`, and the opens of none of them.
+    fn stacks(&self, key: &ProcessKey, row: &Row, most: usize) -> (&[StackRow<'a>], u64) {
+        let rows = self.stacks.get(key).map_or(&[][..], |rows| rows.get(..most).unwrap_or(rows));
+        let told: u64 = rows.iter().map(|row| row.opens.opens).sum();
+        (rows, row.counts.opens.saturating_sub(told))
     }
 
     fn paths(&self, key: &ProcessKey) -> &[(&'a [u8], Count)] {
@@ -107,7 +123,8 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn text(&self, out: &mut Vec<u8>) {
-        let totals = &self.summary.totals;
+        let summary = self.summary;
+        let totals = &summary.totals;
         let seconds = self.duration_ns() / 1_000_000_000;
         out.extend_from_slice(b"opentop summary: ");
         push_number(out, totals.opens);
@@ -159,6 +176,12 @@ impl<'a> Table<'a> {
             text_counts(out, &row.counts, &row.errors);
             for (path, count) in self.paths(key) {
                 text_path(out, path, *count, 42);
+            }
+            for stack in self.stacks(key, row, summary.options.paths).0 {
+                right(out, 42, |out| push_number(out, stack.opens.opens));
+                out.extend_from_slice(b" by ");
+                out.extend_from_slice(stack.line().as_bytes());
+                out.push(b'\n');
             }
         }
         if let Some(Others { processes, counts, errors }) = &self.others {
@@ -227,7 +250,15 @@ impl<'a> Table<'a> {
             json_counts(out, &row.counts, &row.errors);
             out.extend_from_slice(b",\"paths\":[");
             push_list(out, self.paths(key).iter(), |out, (path, count)| json_path(out, path, *count));
-            out.extend_from_slice(b"]}");
+            out.push(b']');
+            if summary.options.stacks {
+                let (stacks, rest) = self.stacks(key, row, JSON_STACKS);
+                out.extend_from_slice(b",\"stacks\":[");
+                push_list(out, stacks.iter(), json_stack);
+                out.extend_from_slice(b"],\"stacks_rest\":");
+                push_number(out, rest);
+            }
+            out.push(b'}');
         });
         out.extend_from_slice(b"],\n");
         if let Some(Others { processes, counts, errors }) = &self.others {
@@ -246,8 +277,9 @@ impl<'a> Table<'a> {
     pub(super) fn csv(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"pid,ppid,uid,user,comm,exited,opens,failed,lost,errors,total_ns,p50_ns,p90_ns,p99_ns,max_ns,\
-              path,path_opens,path_error\r\n",
+              path,path_opens,path_error",
         );
+        out.extend_from_slice(if self.summary.options.stacks { b",stack,stack_opens\r\n" } else { b"\r\n" });
         for (key, row) in &self.rows {
             for number in [key.tgid, row.ppid, row.uid] {
                 push_number(out, number);
@@ -270,12 +302,23 @@ impl<'a> Table<'a> {
                 }
                 None => out.extend_from_slice(b",,"),
             }
+            if self.summary.options.stacks {
+                out.push(b',');
+                match self.stacks(key, row, 1).0 {
+                    [stack, ..] => {
+                        push_field(out, &stack.folded());
+                        out.push(b',');
+                        push_number(out, stack.opens.opens);
+                    }
+                    [] => out.push(b','),
+                }
+            }
             out.extend_from_slice(b"\r\n");
         }
         if let Some(Others { counts, errors, .. }) = &self.others {
             out.extend_from_slice(b",,,,(others),,");
             csv_counts(out, counts, errors);
-            out.extend_from_slice(b",,,\r\n");
+            out.extend_from_slice(if self.summary.options.stacks { b",,,,,\r\n" } else { b",,,\r\n" });
         }
     }
 }
@@ -400,6 +443,21 @@ fn json_path(out: &mut Vec<u8>, path: &[u8], count: Count) {
     push_number(out, count.count);
     out.extend_from_slice(b",\"error\":");
     push_number(out, count.error);
+    out.push(b'}');
+}
+
+fn json_stack(out: &mut Vec<u8>, stack: &StackRow<'_>) {
+    out.extend_from_slice(b"{\"opens\":");
+    push_number(out, stack.opens.opens);
+    out.extend_from_slice(b",\"failed\":");
+    push_number(out, stack.opens.failed);
+    for (key, stack) in [("user", stack.user), ("kernel", stack.kernel)] {
+        out.extend_from_slice(format!(",\"{key}\":").as_bytes());
+        match stack {
+            Some(stack) => stacked::json(out, stack),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
     out.push(b'}');
 }
 
