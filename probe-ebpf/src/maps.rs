@@ -48,6 +48,8 @@ pub struct InFlight {
     pub address: u64,
     /// `start_boottime` of the process, 0 until it was looked up.
     pub process_start_ns: u64,
+    /// The way up from the directory of a relative name.
+    pub walk: crate::path::Walk,
     /// The record's fixed part.
     pub header: RecordHeader,
     /// Name, and right behind it the directory.

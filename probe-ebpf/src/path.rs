@@ -55,9 +55,21 @@ impl Name {
 /// `struct path`: a dentry and the mount it is reached by.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Path {
+pub struct Path {
     mnt: u64,
     dentry: u64,
+}
+
+/// A walk up to the root, between two calls of [`climb`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Walk {
+    root: Path,
+    at: Path,
+    /// The top of the mount that `at` is on.
+    mnt_root: u64,
+    /// Whether the directory is no longer in the dentry hash: it is deleted, unless it is a root.
+    unhashed: u64,
 }
 
 /// `d_parent` and, right behind it, `d_name`: one read a component.
@@ -229,40 +241,107 @@ pub fn fill_from_descriptor(entry: &mut InFlight, pid_tgid: u64, fd: i32) {
     }
 }
 
-/// [`walk`] behind the name in the thread's [`InFlight`]; 0 when it does not fit.
+/// Puts the directory behind the name in the thread's [`InFlight`]; 0 when it does not fit.
 ///
 /// A function of its own for the verifier, which checks it once instead of anew for every path to every call, and so takes
-/// plain numbers only and finds the entry again.
+/// plain numbers only and finds the entry again. So are the few steps of [`climb`] that it repeats: checked as one loop of
+/// [`DIR_DEPTH`] they take the verifier twelve times as long, which everybody waits for at the start.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn walk_inline(pid_tgid: u64, task: u64) -> u32 {
     let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 1 };
+    // SAFETY: a value of INFLIGHT that only this thread uses.
+    if !begin(unsafe { &mut *entry }, task) {
+        return 1;
+    }
+    for _ in 0..DIR_DEPTH / STEPS {
+        match climb_inline(pid_tgid) {
+            GO_ON => {}
+            end => return u32::from(end == TOP),
+        }
+    }
+    0
+}
+
+/// Puts the directory behind the name in the thread's [`Long`]; 0 when it does not fit.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_long(pid_tgid: u64, task: u64) -> u32 {
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 1 };
+    // SAFETY: a value of INFLIGHT that only this thread uses.
+    if !begin(unsafe { &mut *entry }, task) {
+        return 1;
+    }
+    for _ in 0..DIR_DEPTH / STEPS {
+        match climb_long(pid_tgid) {
+            GO_ON => {}
+            end => return u32::from(end == TOP),
+        }
+    }
+    0
+}
+
+/// Some steps of [`walk_inline`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn climb_inline(pid_tgid: u64) -> u32 {
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return CUT };
     // SAFETY: a value of INFLIGHT that only this thread uses. name_len < INLINE_NAME, and INLINE_DIR + COMPONENT bytes
     // are behind it.
     unsafe {
         let name_len = usize::from((*entry).header.name_len) & (INLINE_NAME - 1);
         let out = (&raw mut (*entry).bytes).cast::<u8>().add(name_len);
-        u32::from(walk::<INLINE_DIR>(&mut (*entry).header, task, out))
+        climb::<INLINE_DIR>(&mut (*entry).header, &mut (*entry).walk, out)
     }
 }
 
-/// [`walk`] behind the name in the thread's [`Long`]; 0 when it does not fit.
+/// Some steps of [`walk_long`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn walk_long(pid_tgid: u64, task: u64) -> u32 {
-    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 1 };
-    let Some(long) = LONG.get_ptr_mut(pid_tgid) else { return 1 };
+pub extern "C" fn climb_long(pid_tgid: u64) -> u32 {
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return CUT };
+    let Some(long) = LONG.get_ptr_mut(pid_tgid) else { return CUT };
     // SAFETY: values of INFLIGHT and LONG that only this thread uses. name_len <= NAME_MAX, and DIR_MAX + COMPONENT bytes
     // are behind it.
     unsafe {
         let name_len = usize::from((*entry).header.name_len) & NAME_MAX;
         let out = (&raw mut (*long).bytes).cast::<u8>().add(name_len);
-        u32::from(walk::<DIR_MAX>(&mut (*entry).header, task, out))
+        climb::<DIR_MAX>(&mut (*entry).header, &mut (*entry).walk, out)
     }
 }
 
-/// Walks from the directory an open is relative to up to the process's root, writing each component and a `/`.
-/// False when it does not fit: what is there then is its lower end. `CAP` is a power of two.
+/// Steps that are checked, and done, in one piece. Divides [`DIR_DEPTH`].
+const STEPS: u32 = 8;
+
+/// What [`climb`] says: there is more to climb.
+const GO_ON: u32 = 0;
+/// The top is reached.
+const TOP: u32 = 1;
+/// What is there is the lower end of the directory.
+const CUT: u32 = 2;
+
+/// Finds the directory that an open is relative to. False when it cannot be read: then there is none.
+#[inline(always)]
+fn begin(entry: &mut InFlight, task: u64) -> bool {
+    let header = &mut entry.header;
+    header.dir_len = 0;
+    let Some(fs) = read::<u64>(task + u64::from(setting!(offsets.task_fs))) else { return false };
+    let Some(root) = read::<Path>(fs + u64::from(setting!(offsets.fs_root))) else { return false };
+    let start = if header.dirfd == AT_FDCWD {
+        read::<Path>(fs + u64::from(setting!(offsets.fs_pwd)))
+    } else {
+        descriptor(task, header.dirfd)
+    };
+    let Some(at) = start else { return false };
+    // d_unlinked(): not in the hash, and not a root. IS_ROOT is asked where the parent is known.
+    let hashed = read::<u64>(at.dentry + u64::from(setting!(offsets.dentry_hash_pprev))).unwrap_or(1);
+    let Some(mnt_root) = read::<u64>(at.mnt + u64::from(setting!(offsets.vfsmount_root))) else { return false };
+    header.marks |= marks::HAS_DIR;
+    entry.walk = Walk { root, at, mnt_root, unhashed: u64::from(hashed == 0) };
+    true
+}
+
+/// Climbs towards the process's root, writing each component and a `/`. `CAP` is a power of two.
 ///
 /// The same as the kernel's prepend_path() (fs/d_path.c), without its locks: a rename at the same moment
 /// may give the one or the other name of a component, as it may for getcwd.
@@ -270,43 +349,30 @@ pub extern "C" fn walk_long(pid_tgid: u64, task: u64) -> u32 {
 /// # Safety
 /// `out` has room for `CAP` + [`COMPONENT`] bytes.
 #[inline(always)]
-unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut u8) -> bool {
-    header.dir_len = 0;
-    let Some(fs) = read::<u64>(task + u64::from(setting!(offsets.task_fs))) else { return true };
-    let Some(root) = read::<Path>(fs + u64::from(setting!(offsets.fs_root))) else { return true };
-    let start = if header.dirfd == AT_FDCWD {
-        read::<Path>(fs + u64::from(setting!(offsets.fs_pwd)))
-    } else {
-        descriptor(task, header.dirfd)
-    };
-    let Some(mut at) = start else { return true };
-    // d_unlinked(): not in the hash, and not a root. IS_ROOT is asked where the parent is known.
-    let hashed = read::<u64>(at.dentry + u64::from(setting!(offsets.dentry_hash_pprev))).unwrap_or(1);
-    let Some(mut mnt_root) = read::<u64>(at.mnt + u64::from(setting!(offsets.vfsmount_root))) else { return true };
-    header.marks |= marks::HAS_DIR;
-    let mut done = false;
-    for i in 0..DIR_DEPTH {
+unsafe fn climb<const CAP: usize>(header: &mut RecordHeader, walk: &mut Walk, out: *mut u8) -> u32 {
+    let Walk { root, mut at, mut mnt_root, mut unhashed } = *walk;
+    for _ in 0..STEPS {
         if at.dentry == root.dentry && at.mnt == root.mnt {
-            done = true;
-            break;
+            return TOP;
         }
-        let Some(dentry) = read::<Dentry>(at.dentry + u64::from(setting!(offsets.dentry_parent))) else { break };
-        if i == 0 && hashed == 0 && dentry.parent != at.dentry {
+        let Some(dentry) = read::<Dentry>(at.dentry + u64::from(setting!(offsets.dentry_parent))) else { return CUT };
+        if unhashed != 0 && dentry.parent != at.dentry {
             header.marks |= marks::DIR_DELETED;
         }
+        // Of the first one only.
+        unhashed = 0;
         if at.dentry == mnt_root || dentry.parent == at.dentry {
             // The top of a mount: go on from where it is mounted.
             let mount = at.mnt - u64::from(setting!(offsets.mount_mnt));
-            let Some(parent) = read::<u64>(mount + u64::from(setting!(offsets.mount_parent))) else { break };
+            let Some(parent) = read::<u64>(mount + u64::from(setting!(offsets.mount_parent))) else { return CUT };
             if parent == mount || at.dentry != mnt_root {
                 // The top of everything, and the process's root was not on the way (or a detached mount).
                 header.marks |= marks::DIR_UNREACHABLE;
-                done = true;
-                break;
+                return TOP;
             }
-            let Some(point) = read::<u64>(mount + u64::from(setting!(offsets.mount_mountpoint))) else { break };
+            let Some(point) = read::<u64>(mount + u64::from(setting!(offsets.mount_mountpoint))) else { return CUT };
             at = Path { mnt: parent + u64::from(setting!(offsets.mount_mnt)), dentry: point };
-            let Some(next) = read::<u64>(at.mnt + u64::from(setting!(offsets.vfsmount_root))) else { break };
+            let Some(next) = read::<u64>(at.mnt + u64::from(setting!(offsets.vfsmount_root))) else { return CUT };
             mnt_root = next;
             continue;
         }
@@ -315,13 +381,13 @@ unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut
         // SAFETY: a field of the header.
         let len = usize::from(unsafe { read_volatile(&raw const header.dir_len) });
         if len >= CAP {
-            break;
+            return CUT;
         }
         let at_len = len & (CAP - 1);
         // SAFETY: at_len < CAP, and COMPONENT bytes are behind it.
         let n = unsafe { bpf_probe_read_kernel_str(out.add(at_len).cast(), COMPONENT as u32, dentry.name as *const _) };
         if n <= 0 || n > COMPONENT as i64 {
-            break;
+            return CUT;
         }
         // The NUL's place takes the separator.
         let end = at_len + (n as usize - 1 & (COMPONENT - 1));
@@ -331,5 +397,6 @@ unsafe fn walk<const CAP: usize>(header: &mut RecordHeader, task: u64, out: *mut
         unsafe { write_volatile(&raw mut header.dir_len, end as u16 + 1) };
         at.dentry = dentry.parent;
     }
-    done
+    *walk = Walk { root, at, mnt_root, unhashed };
+    GO_ON
 }

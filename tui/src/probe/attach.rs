@@ -15,7 +15,7 @@ use super::{
     btf::Btf,
     kretprobe::{self, Kretprobe},
     stage::Stage,
-    tracefs,
+    sys, tracefs,
 };
 use crate::{
     error::in_words,
@@ -112,7 +112,7 @@ pub(super) fn unload_all(ebpf: &mut Ebpf, kretprobes: Vec<Kretprobe>) {
         for kretprobe in kretprobes {
             scope.spawn(move || drop(kretprobe));
         }
-        for (_, program) in ebpf.programs_mut() {
+        for (_, program) in ebpf.programs_mut().filter(|(_, program)| program.fd().is_ok()) {
             scope.spawn(move || unload(program));
         }
     });
@@ -169,6 +169,11 @@ pub(super) struct Refusal {
 impl Refusal {
     fn other(why: String) -> Self {
         Self { why, denied: false, log: None }
+    }
+
+    fn of_load(what: &str, error: &std::io::Error) -> Self {
+        let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
+        Self { why: format!("{what}: the kernel did not load the program ({})", in_words(error)), denied, log: None }
     }
 
     fn of(what: &str, error: &ProgramError) -> Self {
@@ -294,9 +299,13 @@ fn fentries(
     btf: Option<&Btf>,
     offsets: Option<&Offsets>,
 ) -> Result<Vec<RouteState>, Refusal> {
-    let (Some(btf), Ok(aya_btf)) = (btf, AyaBtf::from_sys_fs()) else {
-        return Err(Refusal::other("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs".into()));
-    };
+    let no_btf = || Refusal::other("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs".into());
+    let btf = btf.ok_or_else(no_btf)?;
+    // Before aya reads and sorts all of it, which takes a while: whether the kernel takes any such program.
+    if let Some(id) = btf.function("do_sys_openat2") {
+        sys::try_fentry(id).map_err(|e| Refusal::of_load("do_sys_openat2", &e))?;
+    }
+    let aya_btf = AyaBtf::from_sys_fs().map_err(|_| no_btf())?;
     let mut pair = |entry: &str, exit: &str, function: &str, parameters: usize| -> Result<(), Refusal> {
         match btf.parameters(function) {
             Some(n) if n == parameters => {}

@@ -169,6 +169,12 @@ impl Btf {
         None
     }
 
+    /// Id of a kernel function; `None` when the kernel has no such function in its BTF.
+    #[must_use]
+    pub(super) fn function(&self, function: &str) -> Option<u32> {
+        self.find(function, |t| t.kind == KIND_FUNC).map(|(id, _)| id)
+    }
+
     /// Number of parameters of a kernel function; `None` when the kernel has no such function in its BTF.
     #[must_use]
     pub(super) fn parameters(&self, function: &str) -> Option<usize> {

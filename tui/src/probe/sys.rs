@@ -164,6 +164,58 @@ fn info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     Ok(info)
 }
 
+const BPF_PROG_LOAD: libc::c_long = 5;
+
+/// `union bpf_attr` of `BPF_PROG_LOAD`, up to the last field that is wanted here.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    program_type: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log: [u32; 4],
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    expected_attach_type: u32,
+    btf_fd: u32,
+    /// `func_info_rec_size` to `line_info_rec_size`.
+    records: [u32; 5],
+    line_records_at: u64,
+    line_count: u32,
+    attach_btf_id: u32,
+}
+
+/// Whether the kernel loads an fentry program for a function of its BTF: an empty one, thrown away at once.
+///
+/// # Errors
+/// Those of `BPF_PROG_LOAD`.
+pub(super) fn try_fentry(function: u32) -> io::Result<()> {
+    // r0 = 0; exit
+    let code: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
+    let mut attr = LoadAttr {
+        // BPF_PROG_TYPE_TRACING
+        program_type: 26,
+        instructions: 2,
+        code: code.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        // BPF_TRACE_FENTRY
+        expected_attach_type: 24,
+        attach_btf_id: function,
+        ..LoadAttr::default()
+    };
+    // SAFETY: `attr` is a prefix of union bpf_attr with the size given; what it points to outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw mut attr, size_of::<LoadAttr>()) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us; nothing else has it.
+        Ok(fd) if fd >= 0 => drop(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => return Err(io::Error::last_os_error()),
+    }
+    Ok(())
+}
+
 const BPF_ENABLE_STATS: libc::c_long = 32;
 
 /// `union bpf_attr` of `BPF_ENABLE_STATS`.
@@ -198,5 +250,11 @@ mod tests {
         assert_eq!(std::mem::offset_of!(ProgramInfo, run_time_ns), 192);
         assert_eq!(std::mem::offset_of!(ProgramInfo, run_cnt), 200);
         assert_eq!(std::mem::offset_of!(ProgramInfo, recursion_misses), 208);
+    }
+
+    #[test]
+    fn attach_btf_id_lies_where_linux_bpf_h_has_it() {
+        assert_eq!(std::mem::offset_of!(LoadAttr, expected_attach_type), 68);
+        assert_eq!(std::mem::offset_of!(LoadAttr, attach_btf_id), 108);
     }
 }

@@ -97,6 +97,7 @@ pub fn start(probe: Probe, capacity: usize, names: Option<Prepared>) -> Result<(
         stacked: stacks_asked,
         names,
         next_counters: Instant::now() + COUNTERS_BUSY,
+        last: (0, 0),
     };
     tokio::spawn(async move {
         // A closed channel is the consumer's own end; nothing is left to tell it.
@@ -114,6 +115,8 @@ struct Reader {
     stacked: mpsc::Receiver<(u32, bool)>,
     names: Option<Names>,
     next_counters: Instant,
+    /// Room for what the next hand-over probably has, records and bytes.
+    last: (usize, usize),
 }
 
 /// The consumer is gone.
@@ -143,8 +146,11 @@ impl Reader {
 
     /// Drains one batch to the consumer; how many records it was.
     async fn hand_over(&mut self) -> Result<usize, Closed> {
-        let mut batch = Batch::default();
+        let (records, bytes) = self.last;
+        let mut batch = Batch::with_room(records, bytes);
         let n = self.probe.drain(&mut batch, BATCH_RECORDS);
+        // As much again and a quarter more, when as many come.
+        self.last = (n + n / 4, batch.byte_len() + batch.byte_len() / 4);
         self.hand_over_stacks(false).await?;
         if n > 0 {
             crate::run::fault::point("reader");

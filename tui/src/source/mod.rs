@@ -19,6 +19,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one with room for so many bytes of records, so that it need not grow, and copy what it has, again and again.
+    #[must_use]
+    pub fn with_room(records: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(records) }
+    }
+
     /// Appends one record as it came. Not decoded yet: whatever reads it must be ready for bad bytes.
     pub fn push(&mut self, record: &[u8]) {
         self.bytes.extend_from_slice(record);
