@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 /// One figure, from all its rounds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
-    /// What part of the bench it is of: "tools", "stages of kprobe in a virtual machine".
+    /// The part of the bench that measured it, as `--only` names it.
+    #[serde(default)]
+    pub of: String,
+    /// What was measured, in words: the head of its table.
     pub part: String,
     /// Whose it is: "opentop trace".
     pub who: String,
@@ -29,6 +32,9 @@ pub struct Figures {
     machine: String,
     figures: Vec<Figure>,
     not_measured: Vec<String>,
+    /// The part that is being measured.
+    #[serde(skip)]
+    now: String,
 }
 
 /// Where the table stands in README.md.
@@ -42,6 +48,7 @@ impl Figures {
         sorted.sort_by(f64::total_cmp);
         let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else { return };
         self.figures.push(Figure {
+            of: self.now.clone(),
             part: part.into(),
             who: who.into(),
             what: what.into(),
@@ -53,19 +60,26 @@ impl Figures {
         });
     }
 
+    /// What comes from here on is of this part.
+    pub fn begin(&mut self, of: &str) {
+        of.clone_into(&mut self.now);
+    }
+
     /// Says that something could not be measured.
     pub fn missing(&mut self, what: &str, why: &str) {
-        self.not_measured.push(format!("{what}: {why}"));
+        self.not_measured.push(format!("{}: {what}: {why}", self.now));
     }
 
     /// Takes those of another run in, with `place` behind the name of their part.
     pub fn merge(&mut self, other: Self, place: &str) {
+        let now = self.now.clone();
         let placed = |mut figure: Figure| {
+            figure.of.clone_from(&now);
             figure.part = format!("{} {place}", figure.part);
             figure
         };
         self.figures.extend(other.figures.into_iter().map(placed));
-        self.not_measured.extend(other.not_measured.into_iter().map(|what| format!("{place}: {what}")));
+        self.not_measured.extend(other.not_measured.into_iter().map(|what| format!("{}: {place}{what}", self.now)));
     }
 
     /// A median, by name.
@@ -97,11 +111,20 @@ impl Figures {
         out
     }
 
-    /// Writes assets/bench.json and the table of README.md.
-    pub fn write(&mut self, root: &Path) -> Result<()> {
-        self.machine = machine();
-        let json = serde_json::to_string_pretty(self)?;
+    /// Writes assets/bench.json and the table of README.md. Parts that were not measured this time stay as they are there.
+    pub fn write(mut self, root: &Path, measured: &[&str]) -> Result<()> {
         let path = root.join("assets/bench.json");
+        if let Ok(text) = fs::read_to_string(&path) {
+            let old: Self = serde_json::from_str(&text).context("assets/bench.json is damaged: remove it")?;
+            let stays = |of: &str| !measured.contains(&of);
+            self.figures.extend(old.figures.into_iter().filter(|figure| stays(&figure.of)));
+            let missing = old.not_measured.into_iter().filter(|what| stays(what.split(':').next().unwrap_or_default()));
+            self.not_measured.extend(missing);
+        }
+        let place = |of: &str| super::PARTS.iter().position(|part| *part == of);
+        self.figures.sort_by_key(|figure| place(&figure.of));
+        self.machine = machine();
+        let json = serde_json::to_string_pretty(&self)?;
         fs::write(&path, format!("{json}\n")).with_context(|| format!("cannot write {}", path.display()))?;
         let path = root.join("README.md");
         let text = fs::read_to_string(&path)?;
