@@ -3,6 +3,7 @@
 mod apt;
 mod assets;
 mod bench;
+mod captures;
 mod cmd;
 mod cross;
 mod demo;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::captures;
 use crate::cmd;
 use crate::kernels::{self, Arch, Kernel};
 use crate::machine::{self, Echo, Machine, Programs};
@@ -190,6 +191,21 @@ fn live() -> Result<Tally> {
     let tracepoint = stderr.contains("tracepoint");
     let trace = Trace { events: &events, truth: &truth, stderr: &stderr, tracepoint, kprobe: false };
     tally.add(tell(WHAT, truth::judge(&trace)?));
+    let dir = file("opens");
+    let mut opentop = Command::new(&programs.opentop);
+    opentop
+        .args(["trace", "--format", "json", "-c", &captures::expression(&dir.to_string_lossy()), "--"])
+        .arg(&programs.truth)
+        .arg("--captures")
+        .arg(file("wanted"))
+        .arg("--dir")
+        .arg(&dir);
+    let out = opentop.stdin(Stdio::null()).output().context("cannot start opentop")?;
+    let (events, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    match fs::read_to_string(file("wanted")) {
+        Ok(wanted) if out.status.success() => tally.add(tell(WHAT, captures::judge(&events, &wanted, &stderr)?)),
+        _ => tally.fail(WHAT, &format!("opentop -c ended with {}: {}", out.status, stderr.trim())),
+    }
     Ok(tally)
 }
 
@@ -237,9 +253,12 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
     let truths: String = attach
         .iter()
         .map(|kind| {
+            let expression = captures::expression(&format!("/tmp/{kind}"));
             format!(
                 "opentop trace --attach {kind} --format json -o /out/{kind}.events -- truth --truth /out/{kind}.truth \
-                 2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n"
+                 2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n\
+                 opentop trace --attach {kind} --format json -o /out/{kind}-c.events -c '{expression}' -- \
+                 truth --captures /out/{kind}-c.wanted --dir /tmp/{kind} 2>/out/{kind}-c.stderr\n"
             )
         })
         .collect();
@@ -361,13 +380,19 @@ fn taken(dir: &Path, kind: &str) -> Result<BTreeMap<String, Verdict>> {
     let (status, stderr) = (read("status")?, read("stderr")?);
     anyhow::ensure!(status.trim() == "0", "opentop ended with {}: {}", status.trim(), stderr.trim());
     let (events, truth) = (read("events")?, read("truth")?);
-    truth::judge(&Trace {
+    let mut verdicts = truth::judge(&Trace {
         events: &events,
         truth: &truth,
         stderr: &stderr,
         tracepoint: kind == "tracepoint",
         kprobe: kind == "kprobe",
-    })
+    })?;
+    let read = |what: &str| {
+        let name = format!("{kind}-c.{what}");
+        fs::read_to_string(dir.join(&name)).with_context(|| format!("opentop -c left no {name}"))
+    };
+    verdicts.append(&mut captures::judge(&read("events")?, &read("wanted")?, &read("stderr")?)?);
+    Ok(verdicts)
 }
 
 /// Prints what did not pass, and counts.

@@ -3,12 +3,13 @@
 //! Every case opens something that no other case opens, so that an event belongs to one case. The calls are made
 //! directly: no library in between decides which one it becomes.
 //!
-//! `truth --truth FILE [--dir DIR]`
+//! `truth --truth FILE [--dir DIR]`, or `truth --captures FILE --dir DIR` for the opens of `captures`
 
 #[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
 mod arch;
 mod calls;
+mod captures;
 #[path = "../../../../tui/src/escape.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]
 mod escape;
@@ -28,16 +29,26 @@ use report::Report;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    let (mut truth, mut dir) = (None, None);
+    let (mut truth, mut captures, mut dir) = (None, None, None);
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--truth") => truth = args.next(),
+            Some("--captures") => captures = args.next(),
             Some("--dir") => dir = args.next(),
             _ => {
-                eprintln!("usage: truth --truth FILE [--dir DIR]");
+                eprintln!("usage: truth --truth FILE [--dir DIR], or truth --captures FILE --dir DIR");
                 return ExitCode::from(2);
             }
         }
+    }
+    if let (Some(told), Some(dir)) = (&captures, &dir) {
+        return match captures::run(Path::new(told), Path::new(dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("truth: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let Some(truth) = truth else {
         eprintln!("truth: --truth FILE is missing");
