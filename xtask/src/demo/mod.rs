@@ -30,9 +30,9 @@ pub struct Args {
 const SIZE: (usize, usize) = (110, 30);
 
 /// What is done in the demo. Each step shows one thing.
-const KEYS: &str = "wait 4s; mark a build; wait 3s; type /; type comm:tcc; key Enter; wait 3s; key Esc; wait 1s; \
-                    mark who cannot find its configuration; key 3; wait 4s; mark what is opened most; key 2; wait 3s; \
-                    key 1; wait 1s; mark one process; key Enter; wait 5s; key Esc; wait 1s; key $; wait 2s";
+const KEYS: &str = "wait 3s; mark who cannot find its configuration; key 3; wait 4s; mark what is opened most; key 2; \
+                    wait 3s; key 1; wait 2s; mark a build; wait 1500ms; type /; type comm:tcc; key Enter; wait 3s; key Esc; \
+                    wait 1s; mark one process; key Enter; wait 4s; key Esc; wait 1s; key $; wait 2s";
 
 pub fn main(args: &Args) -> Result<()> {
     let sample = assets().join("sample.otop");
