@@ -2,12 +2,13 @@
 //!
 //! opentop gives its privileges up once the probe is attached, and so parses nothing with them. What is left to open are
 //! `/proc/PID/maps` of others' processes, and files as those see them. This process keeps the two capabilities that takes
-//! (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`), opens what it is asked for, and hands the descriptor over. It reads none of it,
-//! holds no other descriptor, and ends when opentop does, however that ends.
+//! (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`), opens what it is asked for, and hands the descriptor over. It gives out only what
+//! a process has code from, as it reads in `/proc/PID/maps` itself, and perf maps: whoever takes opentop over gets no other
+//! file by it. It holds no other descriptor, and ends when opentop does, however that ends.
 
 use std::{
     fs::{File, read_link},
-    io::{IoSlice, IoSliceMut},
+    io::{IoSlice, IoSliceMut, Read as _},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
@@ -22,6 +23,11 @@ use nix::{
     },
     unistd::{ForkResult, fork},
 };
+
+use super::maps;
+
+/// Most bytes of a list of mappings that are read to find a file in it.
+const MAPS_MOST: u64 = 16 << 20;
 
 /// Longest question and answer, bytes: a path and a few more.
 const LONGEST: usize = 4096 + 64;
@@ -159,13 +165,32 @@ fn open(what: u8, pid: u32, path: &[u8]) -> Option<OwnedFd> {
     if what == MAPS {
         return File::open(format!("/proc/{pid}/maps")).ok().map(OwnedFd::from);
     }
+    let perf_map = is_perf_map(path);
+    if !perf_map && !has_code_from(pid, path) {
+        return None;
+    }
     let root = File::open(format!("/proc/{pid}/root")).ok()?;
+    // Anybody may put a link where a perf map is looked for.
+    let last = if perf_map { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     // As the process would find it: its links lead where it is, not where we are. What is no file must not be waited for.
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | last)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let file = File::from(openat2(&root, Path::new(std::ffi::OsStr::from_bytes(path)), how).ok()?);
     file.metadata().ok()?.is_file().then(|| file.into())
+}
+
+/// `/tmp/perf-PID.map`, with whatever pid the process has in its own namespace.
+fn is_perf_map(path: &[u8]) -> bool {
+    let pid = path.strip_prefix(b"/tmp/perf-").and_then(|rest| rest.strip_suffix(b".map"));
+    pid.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
+}
+
+/// Whether the process has code from this file.
+fn has_code_from(pid: u32, path: &[u8]) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(format!("/proc/{pid}/maps")).and_then(|maps| maps.take(MAPS_MOST).read_to_end(&mut text));
+    read.is_ok() && maps::parse(&text).iter().any(|mapping| mapping.is_file() && *mapping.path == *path)
 }
 
 /// Whether the process shares our root and mounts, and the path of its program.
@@ -177,4 +202,28 @@ fn program(pid: u32) -> Option<Vec<u8>> {
         own.is_some() && own == its(what)
     });
     Some([&[u8::from(shares)], program.as_os_str().as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_given_out_but_code_and_perf_maps() {
+        let own = std::process::id();
+        let program = std::env::current_exe().unwrap();
+        assert!(open(FILE, own, program.as_os_str().as_bytes()).is_some(), "code");
+        assert!(open(FILE, own, b"/etc/passwd").is_none(), "not code");
+        assert!(open(FILE, own, b"/tmp/perf-1/../../etc/passwd.map").is_none(), "not a perf map");
+        let map = format!("/tmp/perf-{}.map", u32::MAX);
+        let _ = std::fs::remove_file(&map);
+        std::os::unix::fs::symlink("/etc/passwd", &map).unwrap();
+        let linked = open(FILE, own, map.as_bytes());
+        std::fs::remove_file(&map).unwrap();
+        assert!(linked.is_none(), "a link");
+        std::fs::write(&map, "1000 10 f\n").unwrap();
+        let real = open(FILE, own, map.as_bytes());
+        std::fs::remove_file(&map).unwrap();
+        assert!(real.is_some(), "a perf map");
+    }
 }
