@@ -255,9 +255,10 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         .map(|kind| {
             let expression = captures::expression(&format!("/tmp/{kind}"));
             format!(
-                "{}opentop trace --attach {kind} --format json -o /out/{kind}-c.events -c '{expression}' -- \
-                 truth --captures /out/{kind}-c.wanted --dir /tmp/{kind} 2>/out/{kind}-c.stderr\n",
-                take(kind)
+                "opentop trace --attach {kind} --format json -o /out/{kind}.events -- truth --truth /out/{kind}.truth \
+                 2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n\
+                 opentop trace --attach {kind} --format json -o /out/{kind}-c.events -c '{expression}' -- \
+                 truth --captures /out/{kind}-c.wanted --dir /tmp/{kind} 2>/out/{kind}-c.stderr\n"
             )
         })
         .collect();
@@ -279,25 +280,6 @@ fn matrix(kernels: &[Kernel], attach: &[String]) -> Result<Tally> {
         }
     });
     Ok(tally)
-}
-
-/// Takes the truth by `kind`. By kprobe nothing may be missing. There is one thing the kernel does to it all the same: a
-/// process that is preempted within bpf(2), reading a map, keeps every kprobe program off that CPU meanwhile
-/// (`bpf_disable_instrumentation`). opentop tells that; a take where it does is taken once more, and that one counts.
-fn take(kind: &str) -> String {
-    let once = format!(
-        "opentop trace --attach {kind} --format json -o /out/{kind}.events -- truth --truth /out/{kind}.truth \
-         2>/out/{kind}.stderr; echo $? >/out/{kind}.status\n"
-    );
-    let again = if kind == "kprobe" {
-        format!(
-            "if grep -q '{}' /out/{kind}.stderr; then mv /out/{kind}.stderr /out/{kind}.skipped; rm -f /out/{kind}.events /out/{kind}.truth\n{once}fi\n",
-            truth::SKIPPED
-        )
-    } else {
-        String::new()
-    };
-    once + &again
 }
 
 /// Whether it is the kernel that has the faults of [`trust`]: one is enough, they take a while.
@@ -349,10 +331,6 @@ fn boot(machine: &Machine, kernel: Kernel, script: &str, attach: &[String]) -> T
                 Err(error) => tally.fail(&what, &format!("{error:#}")),
             }
             continue;
-        }
-        if let Ok(first) = fs::read_to_string(work.path().join(format!("{kind}.skipped"))) {
-            let line = first.lines().find(|line| line.contains(truth::SKIPPED)).unwrap_or_default();
-            println!("{what}: taken twice, as the first take told: {line}");
         }
         match taken(work.path(), kind) {
             Ok(mut verdicts) => {

@@ -51,14 +51,11 @@ pub struct Trace<'a> {
     pub stderr: &'a str,
     /// Whether it was attached to tracepoints, which may miss routes if it says so and see only the user's memory.
     pub tracepoint: bool,
-    /// Whether it was attached to kprobes, which the kernel runs without being preempted: nothing may be missing. Other
-    /// programs it skips where a task was preempted within one (`prog->active`), on the preemptible kernels from 7.0: then
-    /// an open of the many threads may be missing if, and only if, it is told as skipped or lost.
+    /// Whether it was attached to kprobes, which the kernel runs without being preempted. Other programs it skips where a
+    /// task was preempted within one (`prog->active`), on the preemptible kernels from 7.0: then an open of the many
+    /// threads may be missing if, and only if, it is told as skipped or lost.
     pub kprobe: bool,
 }
-
-/// How opentop words that the kernel skipped the probe.
-pub const SKIPPED: &str = "times the kernel skipped";
 
 /// How many opens the trace says it missed: skipped by the kernel, or lost.
 fn told_missing(stderr: &str) -> usize {
@@ -66,7 +63,7 @@ fn told_missing(stderr: &str) -> usize {
         let at = stderr.find(words)?;
         stderr[..at].split_whitespace().next_back()?.parse::<usize>().ok()
     };
-    before(SKIPPED).unwrap_or(0) + before("lost: the end of the open was not seen").unwrap_or(0)
+    before("times the kernel skipped").unwrap_or(0) + before("lost: the end of the open was not seen").unwrap_or(0)
 }
 
 /// Every case and check by name, with its verdict.
