@@ -58,7 +58,8 @@ fn the_dashboard_goes_on_without_its_recording_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let line = format!("exec {} -w \"$1/x.otop\" -- sh -c \"$2; exec sleep 60\"", env!("CARGO_BIN_EXE_opentop"));
     let Some(mut command) = small(&line) else { return };
-    let mut pty = Pty::start(command.arg(dir.path()).arg(BUSY), 160, 45);
+    // Wide enough for the sentence with the recording's path on one line.
+    let mut pty = Pty::start(command.arg(dir.path()).arg(BUSY), 240, 45);
     pty.wait_for("the failure", |screen| screen.contains("rec FAILS") || screen.contains("rec -"));
     pty.keys("5");
     pty.wait_for("the view Health", |screen| screen.contains("The recording") && screen.contains("no space left"));

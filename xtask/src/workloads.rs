@@ -102,6 +102,8 @@ fn stacks(dir: &Path, kind: &str) -> Result<()> {
     let process = list(&json["processes"]).iter().find(|process| process["comm"] == "stacked");
     let process = process.with_context(|| format!("no process stacked: {json}"))?;
     let stacks = list(&process["stacks"]);
+    // What a return knows of an open whose entry the kernel skipped has no stack; see `Trace::strict`.
+    let unseen = if kind == "kprobe" { 0 } else { json["losses"]["no_entry"].as_u64().unwrap_or(0) };
     for (wanted, opens, failed) in [
         (&["open_by_syscall", "read_config", "main"][..], READS, 0),
         (&["open_by_syscall", "rotate", "write_log", "main"], WRITES, WRITES),
@@ -109,7 +111,9 @@ fn stacks(dir: &Path, kind: &str) -> Result<()> {
         let found = stacks.iter().find(|stack| functions(&stack["user"]).starts_with(wanted));
         let found = found.with_context(|| format!("no stack {wanted:?}: {process}; {stderr}"))?;
         let counted = (number(&found["opens"]), number(&found["failed"]));
-        ensure!(counted == (opens, failed), "{wanted:?} counted {counted:?}, not {:?}: {process}", (opens, failed));
+        let whole =
+            counted.0 <= opens && counted.0 + unseen >= opens && counted.1 == if failed == 0 { 0 } else { counted.0 };
+        ensure!(whole, "{wanted:?} counted {counted:?}, not {:?}, {unseen} told as unseen: {process}", (opens, failed));
         let kernel = functions(&found["kernel"]);
         let own = |name: &&&str| ["bpf", "kprobe", "ftrace", "perf"].iter().any(|word| name.contains(word));
         ensure!(!kernel.iter().any(|name| own(&name)), "the probe is in the kernel's stack: {kernel:?}");
@@ -123,7 +127,8 @@ fn stacks(dir: &Path, kind: &str) -> Result<()> {
     }
     let told: u64 = stacks.iter().map(|stack| number(&stack["opens"])).sum();
     let all = number(&process["opens"]);
-    ensure!(told + number(&process["stacks_rest"]) == all && process["stacks_rest"] == 0, "{process}");
+    let rest = number(&process["stacks_rest"]);
+    ensure!(told + rest == all && rest <= unseen, "{rest} opens without a stack, {unseen} told as unseen: {process}");
     Ok(())
 }
 
