@@ -246,4 +246,43 @@ fn the_capture_is_changed_while_it_runs_and_takes_effect_at_once() {
     assert!(left < bound && came < bound, "{told}");
     let ones = recorded(&recording, &path("one"));
     assert!(ones.iter().any(|at| *at > *last_before && *at < widened), "the narrowed capture captured what it should");
+    its_replay_names_the_capture_of_each_time(&recording, &only);
+}
+
+/// The header of a replay says what was captured at the time that is shown, wherever one comes from.
+fn its_replay_names_the_capture_of_each_time(recording: &std::path::Path, narrowed: &str) {
+    let told = common::run([
+        std::ffi::OsStr::new("trace"),
+        "-o".as_ref(),
+        "/dev/null".as_ref(),
+        "-r".as_ref(),
+        recording.as_ref(),
+    ]);
+    let lines: Vec<&str> = told.stderr.lines().filter(|line| line.contains("the capture was changed")).collect();
+    assert_eq!(lines.len(), 2, "{told:?}");
+    assert!(lines[0].ends_with(&format!("to: command, {narrowed}")) && lines[1].ends_with("to: command, !failed"));
+
+    let mut pty = Pty::start(opentop().arg("-r").arg(recording), 160, 40);
+    // The word behind "capture command".
+    let capture = |pty: &mut Pty, what: &str, shows: &str| {
+        pty.wait_for(what, |screen| {
+            let header = screen.lines().take(2).find_map(|line| line.split_once("capture command"));
+            header.is_some_and(
+                |(_, rest)| if shows.is_empty() { !rest.starts_with(',') } else { rest.starts_with(shows) },
+            )
+        });
+    };
+    let (first, path, last) = ("", ", path:", ", !failed");
+    capture(&mut pty, "the capture that it began with", first);
+    pty.keys("$");
+    capture(&mut pty, "the last capture", last);
+    pty.keys("0");
+    capture(&mut pty, "the first capture again", first);
+    pty.keys("[[");
+    capture(&mut pty, "the narrowed capture, by the clock", path);
+    capture(&mut pty, "the last one, by the clock", last);
+    pty.keys("0");
+    capture(&mut pty, "the first capture, once more", first);
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
 }

@@ -9,7 +9,7 @@ use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
     session::{AttachKind, RouteState, Session},
-    source::{Batch, Counters, Frame as StackFrame, ProcessFacts, Stack, StackCount, Stacks},
+    source::{Batch, CaptureChange, Counters, Frame as StackFrame, ProcessFacts, Stack, StackCount, Stacks},
 };
 
 /// CRC-32 of zlib and PNG, bit by bit.
@@ -145,12 +145,18 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
         stacks: vec![Stack { id: 3, kernel: false, tgid: 9, start_ns: 1, named: true, frames: vec![helper, main] }],
         counts: vec![StackCount { process, user: 3, kernel: 0, opens: 40, failed: 2 }],
     });
+    recorder.offer_capture(&CaptureChange {
+        at_ns: 7_000,
+        text: "failed".into(),
+        words: "command, failed".into(),
+        refused: None,
+    });
     recorder.finish().unwrap();
 
     let file = std::fs::read(&path).unwrap();
     let frames = frames(&file);
     let of_kind = |kind| frames.iter().filter(move |frame| frame.kind == kind);
-    assert_eq!(frames.iter().map(|frame| frame.kind).filter(|kind| *kind > 8).count(), 0);
+    assert_eq!(frames.iter().map(|frame| frame.kind).filter(|kind| *kind > 9).count(), 0);
     assert!(frames.windows(2).all(|pair| pair[0].time <= pair[1].time));
 
     let mut first = Bytes(&frames[0].payload);
@@ -214,6 +220,12 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
     let mut bytes = Bytes(&counts.payload);
     assert_eq!((counts.count, bytes.uint(8), bytes.uint(4)), (1, 1, 9));
     assert_eq!((bytes.uint(4), bytes.uint(4), bytes.uint(8), bytes.uint(8)), (3, 0, 40, 2));
+    assert!(bytes.0.is_empty());
+
+    let capture = of_kind(9).next().unwrap();
+    let mut bytes = Bytes(&capture.payload);
+    assert_eq!((capture.count, capture.ordinal, bytes.uint(8)), (1, 4_000, 7_000));
+    assert_eq!((bytes.text(), bytes.text()), ("failed".into(), "command, failed".into()));
     assert!(bytes.0.is_empty());
 
     let end = frames.last().unwrap();

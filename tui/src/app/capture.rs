@@ -50,7 +50,10 @@ pub(super) fn keep(app: &mut App, text: &str, effects: &mut Vec<Effect>) {
 pub(super) fn answered(app: &mut App, change: CaptureChange) {
     match change.refused {
         None => {
-            app.notice = Some(format!("captured from now on: {}", escaped(change.words.as_bytes())));
+            // Whoever jumps in a recording passes many of them.
+            if app.replay.as_ref().is_none_or(|replay| replay.position.playing) {
+                app.notice = Some(format!("captured from now on: {}", escaped(change.words.as_bytes())));
+            }
             app.session.capture = change.words;
             app.settings.capture.text = change.text;
         }

@@ -181,6 +181,8 @@ pub enum Mode {
 pub struct App {
     /// The session's unchanging facts.
     pub session: Session,
+    /// The capture that it began with, in words: it may be changed while it runs.
+    pub first_capture: String,
     /// What it started with; the look may change.
     pub settings: Settings,
     /// What goes on, shown or not.
@@ -272,6 +274,7 @@ impl App {
         }
         let notice = settings.prefs.notice.clone();
         Self {
+            first_capture: session.capture.clone(),
             session,
             live,
             settings,

@@ -145,6 +145,7 @@ fn input_came(app: &mut App, input: Input, effects: &mut Vec<Effect>) {
         Input::Restart => {
             let filter = app.filter().cloned();
             app.live = Model::new(app.settings.model);
+            app.session.capture.clone_from(&app.first_capture);
             app.live.set_filter(filter);
             app.opens = OpenList::default();
             app.processes.stale = true;

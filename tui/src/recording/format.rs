@@ -39,6 +39,8 @@ pub mod kind {
     pub const STACKS: u8 = 7;
     /// Opens by stack.
     pub const STACK_COUNTS: u8 = 8;
+    /// The capture from here on.
+    pub const CAPTURE: u8 = 9;
 }
 
 /// Values of [`FrameHeader::codec`].

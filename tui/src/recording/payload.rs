@@ -8,7 +8,7 @@ use probe_common::{COMM_LEN, HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey};
 use super::format::{Cursor, PAYLOAD_MAX, put_bytes, put_u64s};
 use crate::escape;
 use crate::session::{AttachKind, RouteState, Session};
-use crate::source::{Counters, Frame, Losses, ProcessFacts, Stack, StackCount, Totals};
+use crate::source::{CaptureChange, Counters, Frame, Losses, ProcessFacts, Stack, StackCount, Totals};
 
 /// Most process rows of one counters frame; a larger snapshot becomes several frames.
 pub const ROWS_MAX: usize = 2048;
@@ -303,6 +303,24 @@ pub fn take_stack_counts(bytes: &[u8], count: u32) -> Option<Vec<StackCount>> {
         all.push(StackCount { process, user, kernel, opens, failed });
     }
     Some(all)
+}
+
+/// The payload of a capture that is another one from here on.
+#[must_use]
+pub fn encode_capture(change: &CaptureChange) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_u64s(&mut out, [change.at_ns]);
+    put_bytes(&mut out, cut(change.text.as_bytes()));
+    put_bytes(&mut out, cut(change.words.as_bytes()));
+    out
+}
+
+/// Reads it back.
+#[must_use]
+pub fn decode_capture(bytes: &[u8]) -> Option<CaptureChange> {
+    let mut cursor = Cursor::new(bytes);
+    let (at_ns, typed, words) = (cursor.u64()?, text(&mut cursor)?, text(&mut cursor)?);
+    Some(CaptureChange { at_ns, text: typed, words, refused: None })
 }
 
 /// One frame of records, in the index.

@@ -14,7 +14,7 @@ use super::format::{
 use super::payload::{self, CountersFrame, End, IndexEntry, SessionFrame};
 use super::window::{Input, Window};
 use crate::error::{Error, in_words};
-use crate::source::{Batch, ProcessFacts, Stacks};
+use crate::source::{Batch, CaptureChange, ProcessFacts, Stacks};
 
 /// The word for the recording that comes with the program.
 pub const SAMPLE: &str = "sample";
@@ -34,6 +34,8 @@ pub enum Item {
     Facts(Vec<ProcessFacts>),
     /// Stacks, or opens by stack.
     Stacks(Box<Stacks>),
+    /// The capture is another one from here on.
+    Capture(Box<CaptureChange>),
     /// Something that can't be read and was passed over.
     Damage(Damage),
     /// The recording was closed properly, and this is its end. The last item.
@@ -358,6 +360,7 @@ impl Reader {
                 stacks: Vec::new(),
                 counts: payload::take_stack_counts(raw, header.count).ok_or(wrong)?,
             })),
+            kind::CAPTURE => Item::Capture(Box::new(payload::decode_capture(raw).ok_or(wrong)?)),
             kind::END => {
                 let end = End::decode(raw).ok_or(wrong)?;
                 self.done = true;

@@ -18,7 +18,7 @@ use super::file::Options;
 use super::worker::{Files, Worker};
 use crate::error::{Error, in_words};
 use crate::session::Session;
-use crate::source::{Batch, Counters, Input, ProcessFacts, Stacks};
+use crate::source::{Batch, CaptureChange, Counters, Input, ProcessFacts, Stacks};
 
 /// Messages in the queue.
 const QUEUE_MESSAGES: usize = 1024;
@@ -39,6 +39,7 @@ pub(super) enum Message {
     Counters(Box<Counters>),
     Facts(Vec<ProcessFacts>),
     Stacks(Box<Stacks>),
+    Capture(Box<CaptureChange>),
 }
 
 /// What the recorder's thread and its owner both see.
@@ -87,6 +88,8 @@ pub struct Recorder {
     counters_back: Option<Box<Counters>>,
     facts_back: Vec<ProcessFacts>,
     stacks_back: Box<Stacks>,
+    /// The last capture that found the queue full: those before it were in force for no record.
+    capture_back: Option<Box<CaptureChange>>,
 }
 
 impl Recorder {
@@ -133,6 +136,7 @@ impl Recorder {
             counters_back: None,
             facts_back: Vec::new(),
             stacks_back: Box::default(),
+            capture_back: None,
         })
     }
 
@@ -143,7 +147,8 @@ impl Recorder {
             Input::Counters(counters) => self.offer_counters(counters),
             Input::Facts(facts) => self.offer_facts(facts),
             Input::Stacks(stacks) => self.offer_stacks(stacks),
-            Input::Capture(_) | Input::Restart | Input::End => {}
+            Input::Capture(change) => self.offer_capture(change),
+            Input::Restart | Input::End => {}
         }
     }
 
@@ -152,6 +157,7 @@ impl Recorder {
         if batch.is_empty() {
             return;
         }
+        self.send_capture();
         let (records, bytes) = (batch.len() as u64, batch.byte_len());
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued.saturating_add(bytes) <= QUEUE_BYTES && self.send(Message::Batch(batch.clone())).is_ok() {
@@ -202,6 +208,23 @@ impl Recorder {
         }
     }
 
+    /// Records that the capture is another one from here on; nothing where it was refused. Never waits: what the queue has
+    /// no room for now goes before the next records.
+    pub fn offer_capture(&mut self, change: &CaptureChange) {
+        if change.refused.is_none() {
+            self.capture_back = Some(Box::new(change.clone()));
+            self.send_capture();
+        }
+    }
+
+    fn send_capture(&mut self) {
+        if let Some(change) = self.capture_back.take()
+            && let Err(Message::Capture(change)) = self.send(Message::Capture(change))
+        {
+            self.capture_back = Some(change);
+        }
+    }
+
     fn send(&self, message: Message) -> Result<(), Message> {
         let Some(queue) = &self.queue else { return Err(message) };
         queue.try_send(message).map_err(|error| match error {
@@ -248,6 +271,9 @@ impl Recorder {
     fn close(&mut self) {
         // What was kept back goes in now: here waiting is right.
         if let Some(queue) = self.queue.take() {
+            if let Some(change) = self.capture_back.take() {
+                let _ = queue.send(Message::Capture(change));
+            }
             if let Some(counters) = self.counters_back.take() {
                 let _ = queue.send(Message::Counters(counters));
             }

@@ -19,7 +19,7 @@ use crate::error::{Error, in_words};
 use crate::escape::Escaped;
 use crate::event::Event;
 use crate::session::Session;
-use crate::source::{Batch, Counters, ProcessFacts, Stack, Stacks};
+use crate::source::{Batch, CaptureChange, Counters, ProcessFacts, Stack, Stacks};
 
 /// A chunk of records is written when it has this many bytes, before compression.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -109,6 +109,8 @@ pub(super) struct Worker {
     rows: FxHashMap<ProcessKey, ProcessCounts>,
     facts: Vec<ProcessFacts>,
     facts_known: FxHashMap<ProcessKey, ProcessFacts>,
+    /// A capture that could not be written yet.
+    capture: Option<Box<CaptureChange>>,
     stacks: Stacks,
     /// By id, with rotation: the records of the next file name stacks of this one.
     stacks_known: FxHashMap<u32, Stack>,
@@ -138,6 +140,7 @@ impl Worker {
             rows: FxHashMap::default(),
             facts: Vec::new(),
             facts_known: FxHashMap::default(),
+            capture: None,
             stacks: Stacks::default(),
             stacks_known: FxHashMap::default(),
             rebase: Rebase::default(),
@@ -161,6 +164,13 @@ impl Worker {
                     self.stacks.stacks.extend(stacks.stacks);
                     self.stacks.counts.extend(stacks.counts);
                 }
+                Ok(Message::Capture(change)) => {
+                    // What came before it was captured as before.
+                    self.write_chunk();
+                    self.files.session.capture.clone_from(&change.words);
+                    self.capture = Some(change);
+                    self.write_capture();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -169,6 +179,7 @@ impl Worker {
             }
             self.rotate_if_due();
         }
+        self.write_capture();
         self.write_chunk();
         self.write_facts();
         self.write_stacks();
@@ -202,6 +213,7 @@ impl Worker {
         if self.writer.is_none() {
             self.next_file();
         }
+        self.write_capture();
         self.write_chunk();
         self.write_facts();
         self.write_stacks();
@@ -224,6 +236,16 @@ impl Worker {
         self.told(written);
         self.chunk.clear();
         self.chunk_count = 0;
+    }
+
+    /// A capture that could not be written is tried again; the header of a next file names it, too.
+    fn write_capture(&mut self) {
+        let (Some(change), Some(writer)) = (self.capture.take(), &mut self.writer) else { return };
+        let written = writer.capture(&change);
+        if written.is_err() {
+            self.capture = Some(change);
+        }
+        self.told(written);
     }
 
     /// Facts that could not be written are kept and tried again, as far as there is room for them.
@@ -334,6 +356,9 @@ impl Worker {
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
         let queue_dropped = dropped.saturating_sub(self.dropped_of_offered());
         self.rebase.begin(self.offered + queue_dropped);
+        // The next file begins here: nobody wants to sit through the files before it.
+        let counted = self.counters.as_ref().map_or(0, |counters| counters.at_ns);
+        self.files.session.start_ns = self.files.session.start_ns.max(self.time_ns).max(counted);
         self.dropped_before = dropped;
         self.next_file();
     }
@@ -350,6 +375,8 @@ impl Worker {
             Ok(writer) => {
                 self.writer = Some(writer);
                 self.shared.files.fetch_add(1, Ordering::Relaxed);
+                // Its header has it.
+                self.capture = None;
                 // Each file is complete by itself: what is known of living processes stands in each.
                 self.facts.splice(..0, self.facts_known.drain().map(|(_, facts)| facts));
                 self.write_facts();

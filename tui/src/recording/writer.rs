@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::format::{FrameHeader, HEADER_LEN, PAYLOAD_MAX, Prelude, codec, kind};
 use super::payload::{self, CountersFrame, End, INDEX_MAX, IndexEntry, SessionFrame};
-use crate::source::{ProcessFacts, Stack, StackCount};
+use crate::source::{CaptureChange, ProcessFacts, Stack, StackCount};
 
 /// zstd's level: records repeat themselves so much that more effort buys little, and the recorder must keep up.
 const LEVEL: i32 = 1;
@@ -200,6 +200,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes that the capture is another one from here on.
+    ///
+    /// # Errors
+    /// When that can't be written.
+    pub fn capture(&mut self, change: &CaptureChange) -> io::Result<()> {
+        self.frame(kind::CAPTURE, &payload::encode_capture(change), 1, 0)
+    }
+
     /// Writes index and end, and waits until all is on the disk. `dropped`: records that are not in the file.
     ///
     /// # Errors
@@ -224,7 +232,7 @@ impl Writer {
         self.ordinal
     }
 
-    fn frame(&mut self, kind: u8, raw: &[u8], count: u32, time_ns: u64) -> io::Result<()> {
+    pub(super) fn frame(&mut self, kind: u8, raw: &[u8], count: u32, time_ns: u64) -> io::Result<()> {
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "a payload longer than a frame holds");
         let raw_len = u32::try_from(raw.len()).ok().filter(|len| *len as usize <= PAYLOAD_MAX).ok_or_else(too_long)?;
         let packed = match kind {

@@ -7,7 +7,7 @@ use crate::recording::file::{Options, Rotate, part_path};
 use crate::recording::format::Prelude;
 use crate::recording::{Recorder, format};
 use crate::source::replay::{self, Pace, Player};
-use crate::source::{Frame, Input, Stack, StackCount, Stacks};
+use crate::source::{CaptureChange, Frame, Input, Stack, StackCount, Stacks};
 
 fn inputs(reader: Reader) -> Vec<Input> {
     let (_replay, mut inputs) = replay::start(reader, 4, Pace::AsFast).unwrap();
@@ -163,6 +163,48 @@ fn each_file_of_a_rotation_is_a_recording_whose_account_adds_up() {
     }
     assert_eq!(all, records);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_change_of_the_capture_stands_between_its_records_and_the_next_file_begins_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.otop");
+    let options = Options { rotate: Some(Rotate::Size(2_000)), ..Options::default() };
+    let mut recorder = Recorder::create(&path, &options, &session()).unwrap();
+    let change = CaptureChange { at_ns: 5_500, text: "failed".into(), words: "command, failed".into(), refused: None };
+    recorder.offer(&batch(&(0..3).map(record).collect::<Vec<_>>()));
+    recorder.offer_capture(&CaptureChange { refused: Some("why".into()), words: "uid:0".into(), ..change.clone() });
+    recorder.offer_capture(&change);
+    recorder.offer(&batch(&(3..5_000).map(record).collect::<Vec<_>>()));
+    recorder.offer_counters(&counters(5_000, 5_500_000));
+    let stats = recorder.finish().unwrap();
+    assert!(stats.files > 1, "{stats:?}");
+
+    let first = Reader::open(&part_path(&path, true, 1)).unwrap();
+    assert_eq!(first.session().session, session());
+    let inputs = inputs(first);
+    let at = inputs.iter().position(|input| matches!(input, Input::Capture(to) if **to == change)).unwrap();
+    assert_eq!(replayed_records(&inputs[..at]).len(), 3);
+    assert_eq!(inputs.iter().filter(|input| matches!(input, Input::Capture(_))).count(), 1, "one was refused");
+    let second = Reader::open(&part_path(&path, true, 2)).unwrap();
+    assert_eq!(second.session().session.capture, "command, failed");
+    assert!(second.session().session.start_ns >= 2_000_000, "its time begins with the files before it");
+}
+
+#[test]
+fn frames_of_a_kind_that_is_not_known_are_passed_over() {
+    let disk = Disk::default();
+    let frame = SessionFrame { session: session(), part: 1, writer: "a newer one".into() };
+    let mut writer = Writer::begin(Box::new(disk.clone()), [1; 8], &frame).unwrap();
+    let mut raw = Vec::new();
+    put_bytes(&mut raw, &record(1));
+    writer.frame(200, b"what only a newer opentop understands", 7, 0).unwrap();
+    writer.records(&raw, 1, 0).unwrap();
+    writer.frame(255, b"", 0, 0).unwrap();
+    writer.end(0).unwrap();
+    let items = items(disk.bytes()).unwrap();
+    assert_eq!(records_of(&items), [record(1)]);
+    assert!(matches!(items[..], [Item::Records(..), Item::End(_)]), "{items:?}");
 }
 
 #[test]

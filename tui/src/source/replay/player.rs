@@ -7,9 +7,9 @@ use crate::event::Event;
 use crate::recording::payload::{CountersFrame, IndexEntry};
 use crate::recording::{Damage, Item, Reader};
 use crate::session::Session;
-use crate::source::{Batch, Counters, Input};
+use crate::source::{Batch, CaptureChange, Counters, Input};
 
-/// Damages kept one by one; more are only counted.
+/// Damages, and changes of the capture, kept one by one; more are only counted.
 const DAMAGES_KEPT: usize = 100;
 
 /// What is to be said of a recording beyond its content: empty when it is whole.
@@ -29,13 +29,15 @@ pub struct Report {
     pub missing_records: u64,
     /// Records that the recorder had to leave out, in its own words.
     pub dropped_records: u64,
+    /// To what the capture was changed, and how far into the session, ns; the first hundred times.
+    pub captures: Vec<(u64, String)>,
 }
 
 impl Report {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cut.is_none() && self.damage_count == 0 && self.dropped_records == 0
+        self.cut.is_none() && self.damage_count == 0 && self.dropped_records == 0 && self.captures.is_empty()
     }
 }
 
@@ -43,6 +45,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = Vec::new();
+        for (after_ns, capture) in &self.captures {
+            lines.push(format!("the capture was changed {} into the session, to: {capture}", clock(*after_ns)));
+        }
         for damage in &self.damages {
             lines.push(format!("{} is damaged: {damage}", self.name));
         }
@@ -60,17 +65,20 @@ impl fmt::Display for Report {
             ));
         }
         if let Some(at) = self.cut {
-            let seconds = self.reached_ns / 1_000_000_000;
             lines.push(format!(
-                "{} is cut off at byte {at}, {:02}:{:02}:{:02} into the session: it was replayed up to there",
+                "{} is cut off at byte {at}, {} into the session: it was replayed up to there",
                 self.name,
-                seconds / 3600,
-                seconds / 60 % 60,
-                seconds % 60
+                clock(self.reached_ns)
             ));
         }
         f.write_str(&lines.join("\n"))
     }
+}
+
+/// A length of time as `00:01:02`.
+fn clock(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// Replays a recording step by step.
@@ -207,6 +215,7 @@ impl Player {
         }
         Ok(match &self.ahead {
             Some(Item::Counters(frame)) => Some(frame.counters.at_ns.max(self.at_ns)),
+            Some(Item::Capture(change)) => Some(change.at_ns.max(self.at_ns)),
             Some(_) => Some(self.at_ns),
             None => None,
         })
@@ -229,6 +238,7 @@ impl Player {
             Some(Item::Counters(frame)) => Some(self.take_counters(*frame)),
             Some(Item::Facts(facts)) => Some(Input::Facts(facts)),
             Some(Item::Stacks(stacks)) => Some(Input::Stacks(stacks)),
+            Some(Item::Capture(change)) => Some(self.take_capture(change)),
             Some(end) => Some(self.end(end)),
             None => None,
         })
@@ -295,6 +305,15 @@ impl Player {
         // What the recorder had to leave out is lost to whoever reads the recording.
         counters.totals.losses.dropped = counters.totals.losses.dropped.saturating_add(self.dropped);
         Input::Counters(Box::new(counters))
+    }
+
+    fn take_capture(&mut self, change: Box<CaptureChange>) -> Input {
+        self.at_ns = self.at_ns.max(change.at_ns);
+        if self.report.captures.len() < DAMAGES_KEPT {
+            let after_ns = self.at_ns.saturating_sub(self.session().start_ns);
+            self.report.captures.push((after_ns, change.words.clone()));
+        }
+        Input::Capture(change)
     }
 
     /// The end; before it, where the recording is not whole, counters with which the account adds up.
