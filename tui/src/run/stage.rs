@@ -20,9 +20,12 @@ const HIDE_CURSOR: &[u8] = b"\x1b[?25l";
 /// Least time between two frames: 20 a second.
 pub(super) const FRAME: Duration = Duration::from_millis(50);
 
-/// Bytes a second of frames that are kept in a cast, on average: a busy minute stays below 1.5 MB. What a busy screen
+/// Bytes a second that a cast grows by, on average: a busy minute stays below 1.5 MB. What a busy screen
 /// costs is paid in fewer frames; a key is answered at once all the same.
-const BYTES_KEPT: f64 = 20_000.0;
+const BYTES_KEPT: f64 = 22_000.0;
+
+/// Bytes that a cast has for one ESC beyond that itself: `\u001b`.
+const ESC_MORE: usize = 5;
 
 /// Most time between two frames of a cast while there is something new.
 const SLOWEST: Duration = Duration::from_secs(1);
@@ -80,6 +83,8 @@ struct Tee {
     cast: Option<Cast>,
     /// Since the beginning.
     at: Duration,
+    /// Bytes of the last frame as a cast has them.
+    bytes: usize,
 }
 
 impl Write for Tee {
@@ -88,6 +93,7 @@ impl Write for Tee {
         if let Some(terminal) = &mut self.terminal {
             terminal.write_all(frame)?;
         }
+        self.bytes = frame.len() + ESC_MORE * frame.iter().filter(|byte| **byte == b'\x1b').count();
         if let Some(cast) = &mut self.cast {
             cast.frame(self.at, frame);
         }
@@ -149,7 +155,7 @@ pub(super) struct Stage {
 impl Stage {
     /// A stage of so many columns and rows, on the terminal or not.
     pub(super) fn new(on_terminal: bool, cast: Option<Cast>, (columns, rows): (u16, u16)) -> Self {
-        let tee = Tee { terminal: on_terminal.then_some(Output), cast, at: Duration::ZERO };
+        let tee = Tee { terminal: on_terminal.then_some(Output), cast, at: Duration::ZERO, bytes: 0 };
         Self { screen: Screen::new(tee, columns, rows), size: (columns, rows), seen: None, filmed: false }
     }
 
@@ -200,9 +206,9 @@ impl Stage {
             }
             self.seen = Some(now);
         }
-        self.screen.writer().at = at;
-        let bytes = self
-            .screen
+        let tee = self.screen.writer();
+        (tee.at, tee.bytes) = (at, 0);
+        self.screen
             .frame(|buf| view::draw(app, buf))
             .map_err(|e| Error::failed(format!("cannot write to the terminal: {}", in_words(&e))))?;
         let tee = self.screen.writer();
@@ -216,7 +222,8 @@ impl Stage {
             _ => {}
         }
         let kept = self.filmed || tee.cast.is_some();
-        Ok(if kept { FRAME.max(Duration::from_secs_f64(bytes as f64 / BYTES_KEPT).min(SLOWEST)) } else { FRAME })
+        let pause = Duration::from_secs_f64(tee.bytes as f64 / BYTES_KEPT).min(SLOWEST);
+        Ok(if kept { FRAME.max(pause) } else { FRAME })
     }
 
     /// Ends the cast with an exit status.
