@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs::File, path::Path, process::Stdio};
 
-use common::{Ended, opentop, run};
+use common::{Ended, opentop, pty::Pty, run};
 use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
@@ -123,4 +123,53 @@ fn what_was_printed_live_is_printed_again_byte_for_byte() {
         assert_eq!(again.stdout, live.stdout);
         assert_eq!(again.account(), live.account());
     }
+}
+
+/// A directory of nobody's, in which root without its capabilities can make nothing.
+fn of_nobody() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
+    dir
+}
+
+#[test]
+fn a_rotation_that_could_not_go_on_without_roots_rights_is_refused_before_it_begins() {
+    require_live!();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = of_nobody();
+    let start = |rotate: &[&str]| {
+        let mut command = opentop();
+        command.args(["trace", "-o", "/dev/null"]).args(rotate).arg("-w").arg(dir.path().join("x.otop"));
+        Ended::of(command.args(["--", "sleep", "1.2"]).output().unwrap())
+    };
+    let refused = start(&["--rotate", "1s"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for says in ["has given root's rights up", "nothing can be made in", "--keep-privileges"] {
+        assert!(refused.stderr.contains(says), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something was left behind");
+    // One file is made before; and whoever keeps the rights makes them all.
+    assert_eq!(start(&[]).code, Some(0));
+    let kept = start(&["--rotate", "1s", "--keep-privileges"]);
+    assert_eq!(kept.code, Some(0), "{kept:?}");
+    assert!(dir.path().join("x.0002.otop").exists(), "{kept:?}");
+}
+
+#[test]
+fn a_list_that_cannot_be_saved_without_roots_rights_says_so() {
+    require_live!();
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = of_nobody();
+    let mut pty = Pty::start(opentop().args(["--", "sleep", "30"]).current_dir(dir.path()), 160, 30);
+    pty.wait_for("an open", |screen| screen.contains("sleep"));
+    pty.keys("o");
+    pty.wait_for("why it was not written", |screen| {
+        screen.contains("opentop has given root's rights up; start it in a directory of root's own")
+    });
+    pty.keys("q");
+    pty.wait();
 }

@@ -181,7 +181,7 @@ impl Capture {
             // That takes privileges, which go with the next line. What it answers is told when it is asked for.
             let _ = meter.switch(true);
         }
-        let first = first_file(&args.recording, invoker.as_ref())?;
+        let first = first_file(&args.recording, invoker.as_ref(), args.keep_privileges)?;
         let names = (stacks != probe::StacksOf::Nobody).then(|| symbols::Prepared::new(sandbox::leave_looking));
         let invoker = confine(&probe, invoker, args)?;
         // Ends are few: a signal, the command's, the time's.
@@ -487,10 +487,28 @@ fn recording_options(args: &RecordingArgs, invoker: Option<&user::Invoker>) -> r
 
 /// Makes the file of `-w` while there are privileges: root may write where nobody else does. As the user who called sudo:
 /// nothing is made where that user could make nothing.
-fn first_file(args: &RecordingArgs, invoker: Option<&user::Invoker>) -> Result<Option<File>, Error> {
+fn first_file(
+    args: &RecordingArgs,
+    invoker: Option<&user::Invoker>,
+    keep_privileges: bool,
+) -> Result<Option<File>, Error> {
     let Some(path) = &args.write else { return Ok(None) };
     let options = recording_options(args, invoker);
+    if options.rotate.is_some() && invoker.is_none() && !keep_privileges && !sandbox::may_write_without(dir_of(path)) {
+        return Err(Error::failed(format!(
+            "cannot write the recording {}: with --rotate its next files are made when opentop has given root's rights up, \
+             and without these nothing can be made in {}. Choose a directory of root's own, start opentop with sudo as the \
+             user who owns it, or add --keep-privileges",
+            crate::escape::Escaped(path.as_os_str().as_encoded_bytes()),
+            crate::escape::Escaped(dir_of(path).as_os_str().as_encoded_bytes()),
+        )));
+    }
     user::as_invoker(invoker, || Recorder::first_file(path, &options))?.map(Some)
+}
+
+/// The directory that a file is in.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Begins the recording of `-w` in its first file.

@@ -34,7 +34,17 @@ pub(super) fn save(list: &'static str, text: Vec<u8>, invoker: Option<Invoker>, 
             Err(e) => {
                 let here = std::env::current_dir().unwrap_or_default();
                 let here = escaped(here.as_os_str().as_encoded_bytes());
-                format!("cannot write to {here}: {}; start opentop in a directory of your own", in_words(&e))
+                let closed = e.kind() == io::ErrorKind::PermissionDenied && nix::unistd::geteuid().is_root();
+                match closed {
+                    // Who it is stays, what root may do beyond others does not.
+                    true => format!(
+                        "cannot write to {here}: opentop has given root's rights up; start it in a directory of root's own, \
+                         or with --keep-privileges"
+                    ),
+                    false => {
+                        format!("cannot write to {here}: {}; start opentop in a directory of your own", in_words(&e))
+                    }
+                }
             }
         };
         // The dashboard may have ended meanwhile.

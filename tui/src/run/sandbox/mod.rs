@@ -12,7 +12,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::{
     errno::Errno,
     sys::prctl,
-    unistd::{setgroups, setresgid, setresuid},
+    unistd::{AccessFlags, access, setgroups, setresgid, setresuid},
 };
 
 use super::user::Invoker;
@@ -58,6 +58,19 @@ pub(super) fn enter(invoker: Option<&Invoker>, keep: Keep) -> Result<(), Error> 
     // A kernel without filters, or a container that does not let any more be set: the rest holds without.
     let _ = calls::allow_only();
     Ok(())
+}
+
+/// Whether files can be made in `dir` by this user without a capability: as it will be behind [`enter`]. The kernel is
+/// asked, by a thread that gives its own up and ends.
+pub(super) fn may_write_without(dir: &std::path::Path) -> bool {
+    let dir = dir.to_owned();
+    let asked = std::thread::spawn(move || {
+        // access(2) goes by the real user and what is permitted.
+        give_up(&CapsHashSet::new()).is_err()
+            || access(&dir, AccessFlags::W_OK | AccessFlags::X_OK) != Err(Errno::EACCES)
+    });
+    // What cannot be found out is tried.
+    asked.join().unwrap_or(true)
 }
 
 /// Leaves a process that only opens what it is asked for with the capabilities that takes; whether that worked.
