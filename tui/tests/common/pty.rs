@@ -144,6 +144,11 @@ impl Pty {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// The program's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
