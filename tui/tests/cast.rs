@@ -12,7 +12,7 @@ use common::{Ended, opentop, pty::Pty};
 use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
-    session::{AttachKind, Session},
+    session::Session,
     source::{Batch, Counters},
 };
 
@@ -20,17 +20,7 @@ const S: u64 = 1_000_000_000;
 const SECONDS: u64 = 30;
 
 fn session() -> Session {
-    Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "elsewhere".into(),
-        wall_offset_ns: 1_700_000_000 * S as i64,
-        start_ns: S,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 1 << 20,
-    }
+    common::recorded::session(S, 1_700_000_000 * S as i64)
 }
 
 /// Ten opens a second, half of them by `make`; opens of `late` come after 20 s.

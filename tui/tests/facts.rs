@@ -10,7 +10,6 @@ use common::{Ended, opentop, pty::Pty};
 use opentop::{
     event::RecordBuilder,
     recording::{Item, Options, Reader, Recorder},
-    session::{AttachKind, Session},
     source::{Batch, Counters, ProcessFacts},
 };
 use probe_common::{ProcessCounts, ProcessKey};
@@ -19,17 +18,7 @@ use probe_common::{ProcessCounts, ProcessKey};
 const UID: u32 = 1;
 
 fn record(path: &Path) {
-    let session = Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "elsewhere".into(),
-        wall_offset_ns: 0,
-        start_ns: 1,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 1 << 20,
-    };
+    let session = common::recorded::session(1, 0);
     let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
     let key = ProcessKey { start_ns: 7, tgid: 70, reserved: 0 };
     let mut builder = RecordBuilder::new(70, "job", "/etc/job.conf").at(1_000);

@@ -13,7 +13,6 @@ use common::{Ended, opentop};
 use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
-    session::{AttachKind, Session},
     source::{Batch, Counters},
 };
 
@@ -21,17 +20,7 @@ use opentop::{
 const OPENS: u64 = 150_000;
 
 fn record(path: &Path) {
-    let session = Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "elsewhere".into(),
-        wall_offset_ns: 1_700_000_000_000_000_000,
-        start_ns: 5,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 1 << 20,
-    };
+    let session = common::recorded::session(5, 1_700_000_000_000_000_000);
     let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
     let mut counters = Counters::default();
     counters.totals.opens = OPENS;

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a panic is the report")]
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentop::event::RecordBuilder;
 use opentop::recording::format::{FrameHeader, HEADER_LEN, PAYLOAD_MAX, codec, kind};
 use opentop::recording::{Options, Reader, Recorder};
-use opentop::session::{AttachKind, Session};
 use opentop::source::replay::Player;
 use opentop::source::{Batch, Counters, ProcessFacts};
 use proptest::prelude::*;
@@ -61,17 +62,7 @@ fn most(bytes: &[u8]) -> usize {
 fn file() -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.otop");
-    let session = Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "elsewhere".into(),
-        wall_offset_ns: 0,
-        start_ns: 1,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 1 << 20,
-    };
+    let session = common::recorded::session(1, 0);
     let mut recorder = Recorder::create(&path, &Options::default(), &session).unwrap();
     let mut batch = Batch::default();
     for n in 0..40 {

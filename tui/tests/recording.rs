@@ -4,30 +4,19 @@
 
 mod common;
 
-use std::{fs::File, path::Path, process::Stdio};
+use std::{fs::File, io::Write as _, path::Path, process::Stdio, time::Duration};
 
 use common::{Ended, opentop, pty::Pty, run};
 use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
-    session::{AttachKind, Session},
     source::{Batch, Counters},
 };
 
 const OPENS: u64 = 3_000;
 
 fn record(path: &Path) {
-    let session = Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "elsewhere".into(),
-        wall_offset_ns: 1_700_000_000_000_000_000,
-        start_ns: 5,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 1 << 20,
-    };
+    let session = common::recorded::session(5, 1_700_000_000_000_000_000);
     let mut recorder = Recorder::create(path, &Options::default(), &session).unwrap();
     let mut batch = Batch::default();
     for n in 0..OPENS {
@@ -73,6 +62,30 @@ fn a_recording_comes_from_stdin_as_from_a_file() {
     let stdin = Stdio::from(File::open(&path).unwrap());
     let piped = Ended::of(opentop().args(["trace", "-r", "-"]).stdin(stdin).output().unwrap());
     assert_eq!(piped.stdout, replay(&path, &[]).stdout);
+}
+
+#[test]
+fn an_export_that_takes_longer_than_a_second_says_how_far_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.otop");
+    record(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    for (pause, says) in [(Duration::ZERO, false), (Duration::from_millis(1_300), true)] {
+        let mut command = opentop();
+        command.args(["trace", "--format", "json", "-r", "-", "-o"]).arg(dir.path().join("x.json"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let (first, rest) = bytes.split_at(bytes.len() / 3);
+        stdin.write_all(first).unwrap();
+        std::thread::sleep(pause);
+        stdin.write_all(rest).unwrap();
+        drop(stdin);
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        assert_eq!((ended.code, ended.account()), (Some(0), [OPENS, OPENS, 0, 0]));
+        let told = ended.stderr.lines().any(|line| line.starts_with("opentop: ") && line.ends_with(" opens read"));
+        assert!(told || !says, "nothing was said in more than a second: {ended:?}");
+        assert_eq!(ended.stdout, "", "{ended:?}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod file;
 pub mod format;
 mod index;
 pub mod keys;
+pub mod opening;
 pub mod payload;
 pub mod reader;
 mod rebase;
@@ -20,7 +21,8 @@ mod worker;
 pub mod writer;
 
 pub use file::{Options, Rotate};
-pub use reader::{Damage, Item, Reader, SAMPLE};
+pub use opening::SAMPLE;
+pub use reader::{Damage, Item, Reader};
 pub use recorder::{Recorder, Stats};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 pub mod documents;
 pub mod pty;
+pub mod recorded;
 
 use std::{
     ffi::OsStr,
