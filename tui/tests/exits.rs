@@ -223,10 +223,14 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
     let busy = Busy::start("sleep 0.02");
     let mut pty = shell(busy.dir.path());
     pty.keys(&format!("{}\r", line_of(&busy.watched())));
-    for round in 0..3 {
+    for round in 0..3_usize {
         pty.wait_for("an open", |screen| screen.contains("watched-file") && screen.contains("help"));
         pty.keys("\x1a");
-        pty.wait_for("the shell", |screen| screen.contains("Stopped"));
+        // This round's line and a prompt under it: the earlier rounds' come back to the screen before the shell does, and
+        // what is typed until then is for the dashboard.
+        pty.wait_for("the shell", |screen| {
+            screen.matches("Stopped").count() == round + 1 && screen.trim_end().lines().last() == Some("ready>")
+        });
         pty.keys(&format!("echo back-$(({round}+1))\r"));
         pty.wait_for("the shell's answer", |screen| screen.contains(&format!("back-{}", round + 1)));
         pty.assert_screen_left();
