@@ -80,6 +80,18 @@ impl Session {
     pub fn wall_ns(&self, boot_ns: u64) -> i128 {
         i128::from(boot_ns) + i128::from(self.wall_offset_ns)
     }
+
+    /// How far into the session a boot time is, as `00:01:02`.
+    #[must_use]
+    pub fn clock(&self, boot_ns: u64) -> String {
+        clock(boot_ns.saturating_sub(self.start_ns) / 1_000_000_000)
+    }
+}
+
+/// Hours, minutes and seconds: `00:01:02`.
+#[must_use]
+pub fn clock(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// A capture in words: an expression, and whether it is confined to a command, and to which processes beside it.

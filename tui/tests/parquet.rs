@@ -13,7 +13,7 @@ use common::{Ended, opentop};
 use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
-    source::{Batch, Counters},
+    source::{Batch, CaptureChange, Counters},
 };
 
 /// More than a row group.
@@ -36,6 +36,9 @@ fn record(path: &Path) {
             batch.clear();
         }
     }
+    // A hundred seconds on, the capture was another one.
+    let words = "uid:0".to_owned();
+    recorder.offer_capture(&CaptureChange { at_ns: 100_000_000_005, words, ..CaptureChange::default() });
     recorder.offer_counters(&counters);
     recorder.finish().unwrap();
 }
@@ -62,6 +65,7 @@ print(json.dumps([
     # The same opens in the same order as the lines.
     [[list(row) for row in answer("select pid, path, coalesce(errno, '') from FILE")]
      == [[line["pid"], line["path"], line.get("errno", "")] for line in map(json.loads, open(lines))]],
+    answer("select decode(key), decode(value) from parquet_kv_metadata(FILE) where decode(key) like 'opentop.capture%' order by 1"),
 ]))
 "#;
 
@@ -93,6 +97,8 @@ fn duckdb_counts_in_a_parquet_file_what_the_json_lines_have() {
     assert!(answers[4][0][1].as_str().unwrap().starts_with("2023-11-14 22:13:20"), "{answers}");
     assert_eq!(answers[5], serde_json::json!([[r"/usr/src/3\x1b[31m.h", r"3\x1b[31m.h", "cc1", "openat"]]));
     assert_eq!(answers[6], serde_json::json!([true]));
+    let captures = serde_json::json!([["opentop.capture", "all"], ["opentop.capture.2", "from 00:01:40 on: uid:0"]]);
+    assert_eq!(answers[7], captures);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub mod time;
 
 use probe_common::marks;
 
-use crate::{escape, event::Event, session::Session};
+use crate::{escape, event::Event, session::Session, source::CaptureChange};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -115,6 +115,17 @@ impl Writer {
                     parquet.event(out, event);
                 }
             }
+        }
+    }
+
+    /// Takes in that another capture began: a format that tells the capture tells this one, too.
+    pub fn captured(&mut self, #[allow(unused_variables, reason = "lines do not tell it")] change: &CaptureChange) {
+        match &mut self.inner {
+            Inner::Text(_) | Inner::Json(_) | Inner::Csv(_) => {}
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(Ok(parquet)) => parquet.captured(change),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(Err(_)) => {}
         }
     }
 

@@ -15,8 +15,10 @@ use parquet::schema::types::{Type, TypePtr};
 use probe_common::marks;
 
 use super::json::{MARKS, is_relative};
+use super::summary::CAPTURES_MAX;
 use super::{Scratch, push_hex, push_mode};
-use crate::{errno, event::Event, flags, session::Session};
+use crate::session::{Session, clock};
+use crate::{errno, event::Event, flags, source::CaptureChange};
 
 /// Rows of a row group, at most: what is kept in memory before it is written.
 const ROWS: usize = 128 * 1024;
@@ -96,6 +98,9 @@ pub(super) type Begun = Result<Box<Parquet>>;
 /// Writes a Parquet file piece by piece.
 pub struct Parquet {
     wall_offset_ns: i64,
+    start_ns: u64,
+    /// The captures after the first, in words.
+    captures: Vec<String>,
     file: SerializedFileWriter<Vec<u8>>,
     rows: Rows,
     scratch: Scratch,
@@ -123,6 +128,8 @@ impl Parquet {
             .build();
         Ok(Self {
             wall_offset_ns: session.wall_offset_ns,
+            start_ns: session.start_ns,
+            captures: Vec::new(),
             file: SerializedFileWriter::new(Vec::new(), schema()?, Arc::new(properties))?,
             rows: Rows::default(),
             scratch: Scratch::default(),
@@ -172,6 +179,15 @@ impl Parquet {
         }
     }
 
+    /// Takes in that another capture began. The first [`CAPTURES_MAX`] are named in the file's metadata:
+    /// `opentop.capture.2` and so on, each with how far into the session it began.
+    pub fn captured(&mut self, change: &CaptureChange) {
+        if change.refused.is_none() && self.captures.len() < CAPTURES_MAX {
+            let after = clock(change.at_ns.saturating_sub(self.start_ns) / 1_000_000_000);
+            self.captures.push(format!("from {after} on: {}", change.words));
+        }
+    }
+
     /// Appends the rest and the footer.
     ///
     /// # Errors
@@ -180,6 +196,9 @@ impl Parquet {
         self.write_rows(out);
         if let Some(error) = self.error.take() {
             return Err(error);
+        }
+        for (number, words) in (2..).zip(std::mem::take(&mut self.captures)) {
+            self.file.append_key_value_metadata(KeyValue::new(format!("opentop.capture.{number}"), words));
         }
         self.file.finish()?;
         self.file.flush()?;

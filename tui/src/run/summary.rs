@@ -96,7 +96,7 @@ impl Table {
                 }
                 Input::Facts(facts) => self.summary.facts(&facts),
                 Input::Stacks(stacks) => self.summary.stacks(&stacks),
-                Input::Capture(_) => {}
+                Input::Capture(change) => self.summary.captured(&change),
                 Input::Restart => self.summary.restart(),
                 Input::End => return,
             }

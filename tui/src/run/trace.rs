@@ -181,7 +181,8 @@ impl Lines {
                     }
                 }
                 Input::Counters(counters) => self.account.totals = counters.totals,
-                Input::Facts(_) | Input::Capture(_) | Input::Restart => {}
+                Input::Capture(change) => self.writer.captured(&change),
+                Input::Facts(_) | Input::Restart => {}
                 Input::End => {
                     if !signals::output_is_given_up() {
                         self.batches(true);

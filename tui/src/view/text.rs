@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::event::Event;
 use crate::session::Session;
+pub use crate::session::clock;
 
 /// Columns of a text.
 #[must_use]
@@ -170,12 +171,6 @@ pub fn percent(share: f64) -> String {
         p if p < 100.0 => "99.9".into(),
         _ => "100".into(),
     }
-}
-
-/// Hours, minutes and seconds.
-#[must_use]
-pub fn clock(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// The time of day of a boot time, to the millisecond.

@@ -28,12 +28,15 @@ use crate::{
     event::Event,
     model::stacks::ByStack,
     session::Session,
-    source::{Counters, Losses, ProcessFacts, Stacks},
+    source::{CaptureChange, Counters, Losses, ProcessFacts, Stacks},
 };
 use counts::Counts;
 
 /// Most processes with a row of their own: as many as the hash table of 2¹⁵ buckets holds before it doubles.
 pub const ROWS_MAX: usize = 28_672;
+
+/// Most changes of the capture that are told: more than anybody types, and a bound all the same.
+pub(super) const CAPTURES_MAX: usize = 100;
 
 /// What the table is sorted by; the largest first, pids and names the smallest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -101,6 +104,8 @@ pub struct Summary {
     /// Processes whose row was let go.
     folded: u64,
     users: HashMap<u32, Vec<u8>, FxBuildHasher>,
+    /// From when on what else was captured: boot clock, ns, and words for the header.
+    captures: Vec<(u64, String)>,
     paths: Sketch,
     /// Keys are [`process_prefix`] and the path.
     process_paths: Sketch,
@@ -146,6 +151,7 @@ impl Summary {
             last_ns: 0,
             folded: 0,
             users: HashMap::default(),
+            captures: Vec::new(),
             paths: Sketch::new(7 << 10, 4 << 20),
             process_paths: Sketch::new(24 << 10, 8 << 20),
             by_stack: ByStack::default(),
@@ -196,6 +202,13 @@ impl Summary {
     /// Takes in what became known of stacks.
     pub fn stacks(&mut self, stacks: &Stacks) {
         self.by_stack.add(stacks, self.options.counts == CountsFrom::Kernel);
+    }
+
+    /// Takes in that another capture began. The first [`CAPTURES_MAX`] are kept.
+    pub fn captured(&mut self, change: &CaptureChange) {
+        if change.refused.is_none() && self.captures.len() < CAPTURES_MAX {
+            self.captures.push((change.at_ns, change.words.clone()));
+        }
     }
 
     /// Takes in the kernel's counters, which replace those that came before, process by process.

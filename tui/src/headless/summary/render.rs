@@ -1,6 +1,7 @@
 //! The summary as text, JSON and CSV.
 //!
-//! JSON is one object: `attach`, `kernel`, `hostname`, `capture`, `duration_ns`, `exact` (the counts are the kernel's),
+//! JSON is one object: `attach`, `kernel`, `hostname`, `capture`, `captures` (when it was changed on the way: each later
+//! one with `after_ns`, how far into the session it began), `duration_ns`, `exact` (the counts are the kernel's),
 //! `totals`, `losses`, `processes`, `others` (when not every process has a row), `paths`. Counts are `opens`, `failed`,
 //! `lost` (counted, but not in the stream), `errors` (failures by name; `unseen` are those the stream did not have),
 //! `latency_ns` with `total`, `p50`, `p90`, `p99` (upper bounds of log2 buckets) and `max`. A path has `opens`, and `error`: the
@@ -147,6 +148,10 @@ impl<'a> Table<'a> {
             [session.attach.name(), "kernel", &session.kernel, "on", &session.hostname, "capture", &session.capture];
         out.extend_from_slice(about.map(|word| escaped(word.as_bytes())).join(" ").as_bytes());
         out.push(b'\n');
+        for (at_ns, capture) in &self.summary.captures {
+            let line = format!("capture from {} on: {}\n", session.clock(*at_ns), escaped(capture.as_bytes()));
+            out.extend_from_slice(line.as_bytes());
+        }
         if !self.summary.totals_from_kernel {
             out.extend_from_slice(
                 b"counted in the stream of opens, not in the kernel: what was lost or filtered is not in it\n",
@@ -215,6 +220,17 @@ impl<'a> Table<'a> {
             out.push(b':');
             push_string(out, &escaped(value.as_bytes()));
             out.push(b',');
+        }
+        if !summary.captures.is_empty() {
+            out.extend_from_slice(b"\"captures\":[");
+            push_list(out, summary.captures.iter(), |out, (at_ns, capture)| {
+                out.extend_from_slice(b"{\"after_ns\":");
+                push_number(out, at_ns.saturating_sub(session.start_ns));
+                out.extend_from_slice(b",\"capture\":");
+                push_string(out, &escaped(capture.as_bytes()));
+                out.push(b'}');
+            });
+            out.extend_from_slice(b"],");
         }
         out.extend_from_slice(b"\"duration_ns\":");
         push_number(out, self.duration_ns());

@@ -108,6 +108,28 @@ fn json_says_the_same() {
 }
 
 #[test]
+fn a_capture_that_was_changed_is_told_with_its_time() {
+    let mut summary = sample(Options::default());
+    let change = |words: &str, refused: Option<&str>| CaptureChange {
+        at_ns: session().start_ns + 62_500_000_000,
+        words: words.into(),
+        refused: refused.map(str::to_owned),
+        ..CaptureChange::default()
+    };
+    summary.captured(&change("comm:\u{1b}x", None));
+    summary.captured(&change("uid:0", Some("no memory")));
+    let text = rendered(&summary, Format::Text);
+    let lines: Vec<&str> = text.lines().take(3).collect();
+    assert!(lines[0].ends_with("capture all"), "{text}");
+    assert_eq!(lines[1..], ["capture from 00:01:02 on: comm:\\x1bx", "losses: ring_full 5"]);
+    let json = json(&summary);
+    assert_eq!(json["capture"], "all");
+    assert_eq!(json["captures"], serde_json::json!([{"after_ns": 62_500_000_000_u64, "capture": "comm:\\x1bx"}]));
+    summary.restart();
+    assert!(!rendered(&summary, Format::Text).contains("from 00:01:02"));
+}
+
+#[test]
 fn csv_has_a_row_per_process() {
     let rows = csv::read(&rendered(&sample(Options { top: Some(1), ..Options::default() }), Format::Csv));
     assert_eq!(rows.len(), 3);

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::recording::payload::{CountersFrame, IndexEntry};
 use crate::recording::{Damage, Item, Reader};
-use crate::session::Session;
+use crate::session::{Session, clock};
 use crate::source::{Batch, CaptureChange, Counters, Input};
 
 /// Damages, and changes of the capture, kept one by one; more are only counted.
@@ -46,7 +46,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = Vec::new();
         for (after_ns, capture) in &self.captures {
-            lines.push(format!("the capture was changed {} into the session, to: {capture}", clock(*after_ns)));
+            lines.push(format!(
+                "the capture was changed {} into the session, to: {capture}",
+                clock(*after_ns / 1_000_000_000)
+            ));
         }
         for damage in &self.damages {
             lines.push(format!("{} is damaged: {damage}", self.name));
@@ -68,17 +71,11 @@ impl fmt::Display for Report {
             lines.push(format!(
                 "{} is cut off at byte {at}, {} into the session: it was replayed up to there",
                 self.name,
-                clock(self.reached_ns)
+                clock(self.reached_ns / 1_000_000_000)
             ));
         }
         f.write_str(&lines.join("\n"))
     }
-}
-
-/// A length of time as `00:01:02`.
-fn clock(ns: u64) -> String {
-    let seconds = ns / 1_000_000_000;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// Replays a recording step by step.
