@@ -168,8 +168,11 @@ pub mod loss {
     pub const STACK_KERNEL: u32 = 11;
     /// Opens with stacks that found the table of [`super::StackKey`] full.
     pub const STACK_UNCOUNTED: u32 = 12;
+    /// Processes forked within a captured tree that found the table of these full: their opens, and their descendants', are
+    /// neither recorded nor counted.
+    pub const SCOPE_FULL: u32 = 13;
     /// Number of slots.
-    pub const COUNT: u32 = 13;
+    pub const COUNT: u32 = 14;
 }
 
 /// Where a stack lies in the stack maps, as [`RecordHeader::user_stack`] has it: one more than the sum of these.

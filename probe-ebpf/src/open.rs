@@ -110,8 +110,8 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     let pid_tgid = current.pid_tgid;
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
     let (subject, owner) =
-        if request.kind == kind::IO_URING { requester(request.request, pid_tgid) } else { (pid_tgid, None) };
-    let Some(capture) = filter::enter(pid_tgid, subject, owner.unwrap_or(0), request) else { return };
+        if request.kind == kind::IO_URING { requester(request.request, pid_tgid) } else { (pid_tgid, 0) };
+    let Some(capture) = filter::enter(pid_tgid, subject, owner, request) else { return };
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         Some(entry) => entry,
         None => match insert(pid_tgid) {
@@ -166,7 +166,7 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
         }
     }
     // A cached start would be wrong where one kernel thread works for many.
-    if let Some(owner) = owner {
+    if owner != 0 {
         entry.process_start_ns = process::start_ns(owner);
         entry.header.ppid = process::ppid(owner);
     } else {
@@ -175,28 +175,27 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
         }
         entry.header.ppid = current.ppid();
     }
-    entry.foreign = u32::from(owner.is_some());
+    entry.foreign = u32::from(owner != 0);
     entry.header.process_start_ns = entry.process_start_ns;
     // SAFETY: no arguments, no conditions. Last, so that the open's time has as little of this in it as can be.
     entry.header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
 }
 
-/// Whose request it is: its pid_tgid, and its task where that is not the current one.
+/// Whose request it is: its pid_tgid, and its task where that is not the current one, else 0. A plain number, as the payload
+/// of an `Option` that is `None` is a register nobody has written, which the compiler may spill and the verifier refuses.
 #[inline(always)]
-fn requester(request: u64, current: u64) -> (u64, Option<u64>) {
+fn requester(request: u64, current: u64) -> (u64, u64) {
     let offset = setting!(offsets.req_task);
     if !config::btf() || offset == Offsets::NONE {
-        return (current, None);
+        return (current, 0);
     }
-    let Some(owner) = read::<u64>(request + u64::from(offset)) else { return (current, None) };
+    let Some(owner) = read::<u64>(request + u64::from(offset)) else { return (current, 0) };
     let tgid: Option<u32> = read(owner + u64::from(setting!(offsets.task_tgid)));
     let tid: Option<u32> = read(owner + u64::from(setting!(offsets.task_pid)));
     match (tgid, tid) {
         // A worker that is a thread of the process (5.12 on) is who opens.
-        (Some(tgid), Some(tid)) if u64::from(tgid) != current >> 32 => {
-            ((u64::from(tgid) << 32) | u64::from(tid), Some(owner))
-        }
-        _ => (current, None),
+        (Some(tgid), Some(tid)) if u64::from(tgid) != current >> 32 => ((u64::from(tgid) << 32) | u64::from(tid), owner),
+        _ => (current, 0),
     }
 }
 

@@ -4,7 +4,7 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::bpf_pidns_info,
+    bindings::{BPF_NOEXIST, bpf_pidns_info},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf,
         bpf_get_current_uid_gid, bpf_get_ns_current_pid_tgid, bpf_probe_read_kernel, bpf_task_pt_regs,
@@ -12,11 +12,12 @@ use aya_ebpf::{
     },
     programs::RawTracePointContext,
 };
-use probe_common::{COMM_LEN, Offsets, ProcessKey, route};
+use probe_common::{COMM_LEN, Offsets, ProcessKey, loss, route};
 
 use crate::{
     arch,
     config::{self, setting},
+    count::lost,
     maps::{INFLIGHT, LONG, PROCESSES, SCOPE, STACKED},
 };
 
@@ -197,6 +198,9 @@ pub fn syscall_route(current: Current) -> (u8, bool) {
     (arch::route(nr, compat), compat)
 }
 
+/// EEXIST of errno.h.
+const EEXIST: i32 = 17;
+
 /// sched:sched_process_fork: a child of a captured process is captured, from before its first open.
 #[inline(always)]
 pub fn forked(ctx: &RawTracePointContext) {
@@ -207,7 +211,10 @@ pub fn forked(ctx: &RawTracePointContext) {
     let Some(tgid) = read::<u32>(child + u64::from(setting!(offsets.task_tgid))) else { return };
     if tgid != parent_tgid {
         // User space, when it looks for the members of a new tree, may have found the child first: then it knows more.
-        let _ = SCOPE.insert(tgid, trees, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+        match SCOPE.insert(tgid, trees, u64::from(BPF_NOEXIST)) {
+            Err(why) if why != -EEXIST => lost(loss::SCOPE_FULL, 1),
+            _ => {}
+        }
     }
 }
 

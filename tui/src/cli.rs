@@ -260,6 +260,10 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub process_rows: Option<std::num::NonZeroU32>,
 
+    /// Rows of the kernel's table of captured processes: for tests of what happens when it is full
+    #[arg(long, value_name = "N", hide = true)]
+    pub scope_rows: Option<std::num::NonZeroU32>,
+
     /// Write the probe's own log lines, on what it could not see or hand over, to this file; free when not given
     #[arg(long, value_name = "FILE", help_heading = "Probe", value_hint = ValueHint::FilePath)]
     pub probe_log: Option<PathBuf>,

@@ -118,6 +118,26 @@ fn bytes_of_names_that_the_ring_had_no_room_for_are_counted_and_told() {
 }
 
 #[test]
+fn processes_that_the_table_of_captured_ones_has_no_room_for_are_counted_and_told() {
+    require_live!();
+    // Ten that are alive at once, beside their parent.
+    let script = "p=; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & p=\"$p $!\"; done; kill $p; wait";
+    let summary = |more: &[&str]| {
+        let ended = run(["summary", "--format", "json"].iter().chain(more).chain(&["--", "sh", "-c", script]));
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+        let [opens, shown, filtered, lost] = ended.account();
+        assert_eq!((opens, filtered, lost), (shown, 0, 0), "{ended:?}");
+        (json, ended)
+    };
+    let (json, ended) = summary(&["--scope-rows", "4"]);
+    assert_eq!(json["losses"]["scope_full"].as_u64(), Some(7), "{ended:?}");
+    assert!(ended.stderr.contains("7 processes not captured, nor their descendants"), "{ended:?}");
+    assert!(json["processes"].as_array().unwrap().len() <= 4, "{ended:?}");
+    let (json, ended) = summary(&[]);
+    assert_eq!(json["losses"]["scope_full"].as_u64(), Some(0), "{ended:?}");
+}
+
+#[test]
 fn the_probes_own_log_goes_to_its_file_and_nowhere_else() {
     require_live!();
     let dir = tempfile::tempdir().unwrap();

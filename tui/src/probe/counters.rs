@@ -126,6 +126,7 @@ impl CounterReader {
             stack_user: sum(loss::STACK_USER)?,
             stack_kernel: sum(loss::STACK_KERNEL)?,
             stack_uncounted: sum(loss::STACK_UNCOUNTED)?,
+            scope_full: sum(loss::SCOPE_FULL)?,
             ..Losses::default()
         })
     }

@@ -97,6 +97,8 @@ pub struct Options {
     pub inflight: u32,
     /// Rows of the table of processes.
     pub processes: u32,
+    /// Rows of the table of processes in captured trees: those alive at once.
+    pub followed: u32,
     /// How much of its work the probe does: a bench asks for less than all.
     pub stage: Stage,
     /// Whose stacks to take.
@@ -114,6 +116,7 @@ impl Default for Options {
             log: None,
             inflight: 16384,
             processes: 16384,
+            followed: 65536,
             stage: Stage::Whole,
             stacks: StacksOf::Nobody,
         }
@@ -455,6 +458,7 @@ fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("INFLIGHT", options.inflight)
         .map_max_entries("PROCESSES", options.processes)
+        .map_max_entries("SCOPE", options.followed)
         .map_max_entries("STACKS", sizes.user)
         .map_max_entries("STACKS_WAY", sizes.user)
         .map_max_entries("STACKS_SET", sizes.user)

@@ -53,7 +53,7 @@ impl Account {
         let missing = self.missing();
         let mut out = String::new();
         // The lost come first: they are what the line above has a sum of.
-        for class in [Class::Lost, Class::Marked, Class::Told, Class::Stack] {
+        for class in [Class::Lost, Class::Unfollowed, Class::Marked, Class::Told, Class::Stack] {
             for loss in missing.of(class).filter(|loss| loss.count > 0) {
                 let _ = write!(out, "{}{} ", if out.is_empty() { "" } else { "; " }, loss.count);
                 let _ = match (class, loss.name) {
@@ -126,7 +126,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_told_as_lost_adds_up_to_the_lost_of_the_line(
-            list in proptest::array::uniform16(0..1_u64 << 40),
+            list in proptest::array::uniform17(0..1_u64 << 40),
             undecodable in 0..1_u64 << 40,
         ) {
             let mut account = Account { undecodable, ..account() };

@@ -445,6 +445,7 @@ fn options(args: &CaptureArgs, wanted: &Wanted) -> probe::Options {
         program: wanted.program.clone(),
         words: wanted.words.clone(),
         processes: args.process_rows.map_or(defaults.processes, std::num::NonZeroU32::get),
+        followed: args.scope_rows.map_or(defaults.followed, std::num::NonZeroU32::get),
         log: args.probe_log.as_ref().map(|_| args.probe_log_level.into()),
         ..defaults
     }

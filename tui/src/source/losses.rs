@@ -12,6 +12,8 @@ pub enum Class {
     Told,
     /// A stack that was asked for. The open is in the lists.
     Stack,
+    /// Processes that should have been captured and were not: how many opens that is nobody knows, so they are in no sum.
+    Unfollowed,
 }
 
 /// One row of the table.
@@ -19,7 +21,8 @@ pub enum Class {
 pub struct Loss {
     /// The field's name: the key in JSON.
     pub name: &'static str,
-    /// How many. Opens, but for `missed` (runs of the probe), `name_bytes` and `stack_unnamed`.
+    /// How many. Opens, but for `missed` (runs of the probe), `name_bytes`, `stack_unnamed` and `scope_full`
+    /// (processes).
     pub count: u64,
     /// What it means.
     pub class: Class,
@@ -111,6 +114,9 @@ losses! {
     /// Stacks without names: the process was gone, or more came than names could be found for.
     stack_unnamed: Stack, "stacks without names: process gone",
         "stacks without names: the process was gone, or its files may not be read";
+    /// Processes forked within a captured tree that found the table of these full.
+    scope_full: Unfollowed, "processes not followed: table full",
+        "processes not captured, nor their descendants: the table of captured processes was full";
 }
 
 impl Losses {
@@ -160,7 +166,7 @@ mod tests {
     fn each_field_keeps_its_place_in_the_list_of_recordings() {
         let list: [u64; Losses::KINDS] = std::array::from_fn(|place| place as u64 + 1);
         let losses = Losses::from_list(list);
-        assert_eq!((losses.ring_full, losses.no_return, losses.stack_unnamed), (1, 7, 16));
+        assert_eq!((losses.ring_full, losses.no_return, losses.stack_unnamed, losses.scope_full), (1, 7, 16, 17));
         assert_eq!(losses.to_list(), list);
         assert_eq!(losses.since(&losses), Losses::default());
     }

@@ -14,10 +14,11 @@ use crate::escape::escaped;
 use crate::source::Class;
 
 /// The classes of losses, what they are headed with and what that means.
-const LOSSES: [(Class, &str, &str); 4] = [
+const LOSSES: [(Class, &str, &str); 5] = [
     (Class::Lost, "Lost", "counted, but not in the lists"),
     (Class::Marked, "Incomplete", "in the lists, but marked"),
     (Class::Told, "Told", "among these, or counted elsewhere"),
+    (Class::Unfollowed, "Not captured", "in no count, and nobody knows how many"),
     (Class::Stack, "Stacks", ""),
 ];
 
@@ -25,7 +26,12 @@ const LOSSES: [(Class, &str, &str); 4] = [
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     frame::around(buf, at.outer, theme.faint(), app.settings.look.ascii);
     let lost = app.live.lost();
-    let verdict = if lost == 0 { (" nothing is lost ", theme.good()) } else { (" opens are being lost ", theme.bad()) };
+    let unfollowed = app.live.missing().of(Class::Unfollowed).any(|loss| loss.count > 0);
+    let verdict = match (lost, unfollowed) {
+        (0, false) => (" nothing is lost ", theme.good()),
+        (0, true) => (" processes are not followed ", theme.bad()),
+        _ => (" opens are being lost ", theme.bad()),
+    };
     frame::titles(buf, at.outer, &[(" Health ", theme.accent())], &[verdict]);
     texts::draw(app, theme, &columns(app, theme, at.outer), at.outer, buf);
 }
@@ -77,7 +83,8 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
             words
         };
         out.push(lines::head(theme, head, words));
-        out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, class == Class::Lost)));
+        let bad = matches!(class, Class::Lost | Class::Unfollowed);
+        out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, bad)));
     }
     out
 }
@@ -237,7 +244,7 @@ mod tests {
         let app = std::cell::RefCell::new(busy(120, 40));
         let look = app.borrow().settings.look;
         let theme = Theme::new(look.theme, look.colors);
-        let lists = (prop::array::uniform16(0..1_u64 << 40), 0..1_u64 << 40);
+        let lists = (prop::array::uniform17(0..1_u64 << 40), 0..1_u64 << 40);
         proptest!(|((list, undecodable) in lists)| {
             let mut app = app.borrow_mut();
             (app.live.totals.losses, app.live.undecodable) = (Losses::from_list(list), undecodable);
