@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 
 use clap::Parser;
 use opentop::{
-    probe::{Options, Probe, Scope, Stage},
+    probe::{Gauge, Options, Probe, Scope, Stage},
     session::AttachKind,
     source::Batch,
 };
@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options { attach: Some(args.attach), scope, stage: args.stage, ..Options::default() };
     let failed = |e: opentop::error::Error| e.message;
     let mut probe = Probe::start(&options).map_err(failed)?;
-    let mut meter = probe.meter();
+    let gauge = args.stats.then(|| Gauge::start(|| true)).transpose()?;
+    let mut meter = probe.meter(gauge);
     if args.stats {
         meter.switch(true)?;
     }

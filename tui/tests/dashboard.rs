@@ -185,6 +185,33 @@ fn every_view_is_reached_by_its_key_live_and_in_a_replay() {
     pty.assert_restored();
 }
 
+#[test]
+fn what_the_probe_costs_is_measured_throughout_and_once_more_when_one_comes_back() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let mut pty = watching(dir.path(), "watched-file");
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    // How long it was measured, in seconds, and whether that was a while ago.
+    let measured = |screen: &str| {
+        let words: Vec<&str> = screen.split_whitespace().collect();
+        let at = words.windows(2).position(|pair| pair == ["measured", "for"])?;
+        let seconds: f64 = words.get(at + 2)?.trim_end_matches(',').strip_suffix('s')?.parse().ok()?;
+        Some((seconds, words.get(at + 3..)?.iter().take(2).any(|word| *word == "ago")))
+    };
+    pty.keys("5");
+    pty.wait_for("more than the seconds of the start", |screen| measured(screen).is_some_and(|(s, _)| s > 6.5));
+    pty.keys("1");
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    pty.keys("5");
+    pty.wait_for("a measurement that has just begun", |screen| {
+        measured(screen).is_some_and(|(s, old)| s < 3.0 && !old)
+    });
+    pty.wait_for("it going on", |screen| measured(screen).is_some_and(|(s, old)| s > 3.0 && !old));
+    assert!(!pty.screen().contains("gauge is gone"), "{}", pty.screen());
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+}
+
 /// What a recording says of opens of a path: for each, when it began.
 fn recorded(file: &std::path::Path, path: &str) -> Vec<jiff::Timestamp> {
     let ended = common::run(["trace", "--format", "json", "-r", file.to_str().unwrap()]);

@@ -121,28 +121,51 @@ fn names_for_stacks_come_by_a_process_that_may_only_open_and_ends_with_opentop()
     require_live!();
     let (child, _stderr) = tracing(opentop(), &["--stacks"]);
     assert_powerless(child.id());
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-    let looker = children
-        .split_whitespace()
-        .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "opentop-looker\n"));
-    let looker: u32 = looker.unwrap_or_else(|| panic!("none of {children}")).parse().unwrap();
     // CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, linux/capability.h.
-    let looking = 1_u64 << 2 | 1 << 19;
-    for field in ["CapPrm:", "CapEff:"] {
-        for (_, value) in of_every_thread(looker, field) {
-            assert_eq!(u64::from_str_radix(&value, 16).unwrap() & !looking, 0, "{field} {value}");
-        }
-    }
-    for (field, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
-        assert!(of_every_thread(looker, field).iter().all(|(_, value)| value == wanted), "{field}");
-    }
-    // Neither the probe nor the terminal: nothing but the way to opentop.
-    let held: Vec<_> = std::fs::read_dir(format!("/proc/{looker}/fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
-    assert_eq!(held.len(), 1, "{held:?}");
+    let looker = beside(child.id(), "opentop-looker", 1 << 2 | 1 << 19);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
     wait_until("the looker's end", || (!Path::new(&format!("/proc/{looker}/exe")).exists()).then_some(()));
     let mut child = child;
     child.wait().unwrap();
+}
+
+/// The process of that name which stands beside opentop: it has at most these capabilities, the way to opentop, and
+/// nothing else.
+fn beside(opentop: u32, name: &str, capabilities: u64) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{opentop}/task/{opentop}/children")).unwrap();
+    let named = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    let pid = children.split_whitespace().find(named);
+    let pid: u32 = pid.unwrap_or_else(|| panic!("none of {children} is {name}")).parse().unwrap();
+    for field in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
+        for (_, value) in of_every_thread(pid, field) {
+            assert_eq!(u64::from_str_radix(&value, 16).unwrap() & !capabilities, 0, "{field} {value}");
+        }
+    }
+    for (field, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+        assert!(of_every_thread(pid, field).iter().all(|(_, value)| value == wanted), "{field}");
+    }
+    // Neither the probe nor the terminal.
+    let held: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().display().to_string())
+        .filter(|held| !held.contains("bpf-stats"))
+        .collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    pid
+}
+
+#[test]
+fn the_probe_is_measured_by_a_process_that_can_do_nothing_else_and_ends_with_opentop() {
+    require_live!();
+    let script = "while :; do : < /dev/null; sleep 0.05; done";
+    let mut pty = Pty::start(opentop().args(["--", "sh", "-c", script]), 120, 40);
+    pty.keys("5");
+    pty.wait_for("a figure", |screen| screen.contains("at each open of this machine"));
+    // CAP_SYS_ADMIN.
+    let gauge = beside(pty.child.id(), "opentop-gauge", 1 << 21);
+    pty.signal(Signal::SIGKILL);
+    wait_until("the gauge's end", || (!Path::new(&format!("/proc/{gauge}/exe")).exists()).then_some(()));
+    pty.wait();
 }
 
 #[test]

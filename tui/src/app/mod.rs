@@ -227,8 +227,10 @@ pub struct App {
     pub scroll: u16,
     /// What opentop itself uses.
     pub own: Own,
-    /// What the probe costs: the first reading of a measurement and the last one.
+    /// What the probe costs: the first and the last reading of the latest measurement in which there was an open.
     pub cost: Option<(ProbeCost, ProbeCost)>,
+    /// The first reading of the measurement that goes on, and when the last one was, boot clock, ns.
+    measured: Option<(ProbeCost, u64)>,
     /// Why it is not measured now.
     pub cost_unknown: Option<String>,
     /// Whether it is asked for.
@@ -299,6 +301,7 @@ impl App {
             scroll: 0,
             own: Own::default(),
             cost: None,
+            measured: None,
             cost_unknown: None,
             metering: false,
             mode: Mode::Normal,

@@ -58,10 +58,15 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
         Msg::Cost(cost) => {
             out.changed = app.tab == Tab::Health;
             match cost {
-                // A long time without a reading: this is another measurement.
                 Ok(now) => {
-                    let went_on = app.cost.filter(|(_, last)| now.at_ns.saturating_sub(last.at_ns) < 2_000_000_000);
-                    app.cost = Some((went_on.map_or(now, |(first, _)| first), now));
+                    // A long time without a reading: this is another measurement.
+                    let went_on = app.measured.filter(|(_, last)| now.at_ns.saturating_sub(*last) < 2_000_000_000);
+                    let first = went_on.map_or(now, |(first, _)| first);
+                    app.measured = Some((first, now.at_ns));
+                    // What was measured before stands until there is something to say instead.
+                    if now.opens > first.opens || app.cost.is_none() {
+                        app.cost = Some((first, now));
+                    }
                     app.cost_unknown = None;
                 }
                 Err(why) => app.cost_unknown = Some(why),
@@ -111,9 +116,10 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
         settle(app);
     }
     super::page::look_again(app, &mut out.effects);
-    // Measuring the probe costs something at every open: only while it is looked at.
+    // Measuring the probe costs something at every open: all the time only while it is looked at.
     let metering = app.settings.live && app.tab == Tab::Health && app.page.is_none();
     if metering != std::mem::replace(&mut app.metering, metering) {
+        app.measured = None;
         out.effects.push(Effect::Meter(metering));
     }
     out

@@ -1,9 +1,10 @@
 //! What the probe itself costs: the time that its programs run, as the kernel measures it (`BPF_ENABLE_STATS`).
 //!
-//! Measuring costs a little at each run: it is switched on only while somebody looks.
+//! Measuring costs a little at each run: it is switched on while somebody looks, and for a moment now and then.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use super::gauge::Gauge;
 use super::sys;
 use crate::error::in_words;
 use crate::source::ProbeCost;
@@ -33,13 +34,14 @@ impl Part {
 #[derive(Debug)]
 pub struct Meter {
     programs: Vec<(Part, OwnedFd)>,
-    /// The kernel measures for as long as this is open.
-    on: Option<OwnedFd>,
+    /// What switches measuring on and off; without one it cannot be measured.
+    gauge: Option<Gauge>,
+    on: bool,
 }
 
 impl Meter {
-    pub(super) fn new(programs: Vec<(Part, OwnedFd)>) -> Self {
-        Self { programs, on: None }
+    pub(super) fn new(programs: Vec<(Part, OwnedFd)>, gauge: Option<Gauge>) -> Self {
+        Self { programs, gauge, on: false }
     }
 
     /// Switches measuring on or off.
@@ -47,23 +49,31 @@ impl Meter {
     /// # Errors
     /// In words, when the kernel refuses: it wants CAP_SYS_ADMIN and Linux 5.8.
     pub fn switch(&mut self, on: bool) -> Result<(), String> {
-        self.on = None;
-        if on {
-            let stats = sys::enable_stats().map_err(|e| match e.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES) => {
-                    "measuring it now takes --keep-privileges (CAP_SYS_ADMIN)".to_owned()
-                }
-                _ => format!("the kernel does not measure it: {}", in_words(&e)),
-            })?;
-            self.on = Some(stats);
-        }
+        self.on = false;
+        let Some(gauge) = &mut self.gauge else {
+            return Err("it cannot be measured: no process could be started for that".to_owned());
+        };
+        gauge.switch(on).map_err(|e| match e.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                "the kernel measures it only for CAP_SYS_ADMIN: start opentop as root".to_owned()
+            }
+            Some(_) => format!("the kernel does not measure it: {}", in_words(&e)),
+            None => {
+                // What it held went with it.
+                self.gauge = None;
+                "it is no longer measured: the process opentop-gauge is gone".to_owned()
+            }
+        })?;
+        self.on = on;
         Ok(())
     }
 
     /// What was measured so far, at `at_ns`; `None` while it is off.
     #[must_use]
     pub fn read(&self, at_ns: u64) -> Option<ProbeCost> {
-        self.on.as_ref()?;
+        if !self.on {
+            return None;
+        }
         let mut cost = ProbeCost { at_ns, ..ProbeCost::default() };
         for (part, fd) in &self.programs {
             let Ok((ns, runs)) = sys::run_time(fd.as_fd()) else { continue };

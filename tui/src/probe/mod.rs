@@ -6,6 +6,7 @@ mod attach;
 mod btf;
 mod capture;
 mod counters;
+mod gauge;
 mod keeper;
 mod kretprobe;
 mod meter;
@@ -39,6 +40,7 @@ use crate::{
 };
 use capture::CaptureMaps;
 use counters::CounterReader;
+pub use gauge::Gauge;
 pub use meter::Meter;
 use meter::Part;
 use stacks::{Sizes, StackReader};
@@ -349,11 +351,12 @@ impl Probe {
         self.missed
     }
 
-    /// What measures how much the probe itself costs.
+    /// What measures how much the probe itself costs, by way of `gauge`.
     #[must_use]
-    pub fn meter(&self) -> Meter {
+    pub fn meter(&self, gauge: Option<Gauge>) -> Meter {
         let programs = attach::programs(&self.ebpf);
-        Meter::new(programs.filter_map(|(name, fd)| Some((Part::of(name)?, fd.try_clone_to_owned().ok()?))).collect())
+        let programs = programs.filter_map(|(name, fd)| Some((Part::of(name)?, fd.try_clone_to_owned().ok()?)));
+        Meter::new(programs.collect(), gauge)
     }
 
     /// Sends the probe's own log lines to `logger`, whenever [`Probe::flush_log`] is called.

@@ -221,7 +221,7 @@ async fn run(
     let mut tick = tokio::time::interval(TICK.min(Duration::from_nanos(app.settings.model.interval_ns)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
 
-    let mut costs = Costs::new();
+    let mut costs = Costs::new(Instant::now());
     // Whether there is something to draw, and whether a person waits for it.
     let (mut changed, mut urgent) = (true, true);
     let mut pace = Frames::default();
@@ -337,7 +337,7 @@ async fn run(
                 if let Some(stats) = inputs.recording() {
                     changed |= update(&mut app, Msg::Recording(stats)).changed;
                 }
-                if let Some(cost) = costs.look(inputs.meter(), boot_ns()) {
+                if let Some(cost) = costs.look(inputs.meter(), Instant::now(), boot_ns()) {
                     changed |= update(&mut app, cost).changed;
                 }
                 update(&mut app, Msg::Tick(inputs.now_ns()))

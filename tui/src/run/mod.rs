@@ -176,11 +176,7 @@ impl Capture {
             probe.log_into(Box::new(log.clone()))?;
         }
         let session = probe.session().clone();
-        let mut meter = measure.then(|| probe.meter());
-        if let Some(meter) = &mut meter {
-            // That takes privileges, which go with the next line. What it answers is told when it is asked for.
-            let _ = meter.switch(true);
-        }
+        let meter = measure.then(|| probe.meter(probe::Gauge::start(sandbox::leave_measuring).ok()));
         let first = first_file(&args.recording, invoker.as_ref(), args.keep_privileges)?;
         let names = (stacks != probe::StacksOf::Nobody).then(|| symbols::Prepared::new(sandbox::leave_looking));
         let invoker = confine(&probe, invoker, args)?;

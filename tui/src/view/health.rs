@@ -22,6 +22,9 @@ const LOSSES: [(Class, &str, &str); 5] = [
     (Class::Stack, "Stacks", ""),
 ];
 
+/// From when on a measurement is not of now, ns.
+const OLD_NS: u64 = 3_000_000_000;
+
 /// Draws it.
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     frame::around(buf, at.outer, theme.faint(), app.settings.look.ascii);
@@ -222,13 +225,16 @@ fn probe_cost(app: &App) -> String {
     let Some((ns, opens, passed)) = measured.filter(|(_, opens, passed)| *opens > 0 && *passed > 0) else {
         return unknown.unwrap_or_else(|| "being measured; no open yet".to_owned());
     };
+    let ago = app.cost.map_or(0, |(_, last)| app.live.now_ns.saturating_sub(last.at_ns));
+    // Of readings that come each second the last is not worth a word.
+    let when = if ago < OLD_NS { String::new() } else { format!(", {} ago", text::duration(ago)) };
     let cost = format!(
-        "{} at each open of this machine, {}% of a core, measured for {}",
+        "{} at each open of this machine, {}% of a core, measured for {}{when}",
         text::duration(ns / opens),
         text::percent(ns as f64 / passed as f64),
         text::duration(passed)
     );
-    unknown.map_or(cost.clone(), |why| format!("{cost} at the start; {why}"))
+    unknown.map_or(cost.clone(), |why| format!("{cost}; {why}"))
 }
 
 #[cfg(test)]
@@ -236,8 +242,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::Losses;
+    use crate::app::{Msg, update};
+    use crate::source::{Losses, ProbeCost};
     use crate::view::tests::busy;
+
+    #[test]
+    fn a_figure_of_what_the_probe_costs_says_how_long_it_was_measured_and_how_long_ago() {
+        let mut app = crate::app::tests::app(120, 40);
+        let mut read = |at_s: u64, opens: u64| {
+            let cost = ProbeCost { at_ns: at_s * 1_000_000_000, ns: opens * 900, runs: opens * 2, opens };
+            update(&mut app, Msg::Tick(cost.at_ns));
+            update(&mut app, Msg::Cost(Ok(cost)));
+            probe_cost(&app)
+        };
+        assert_eq!(read(10, 0), "being measured; no open yet");
+        for at in 11..12 {
+            read(at, at * 100);
+        }
+        assert_eq!(read(12, 2000), "900ns at each open of this machine, <0.1% of a core, measured for 2.0s");
+        // Another measurement, of which nothing is known yet: what was measured before stands.
+        assert!(read(72, 2000).ends_with("measured for 2.0s, 60s ago"));
+        assert!(read(73, 2010).ends_with("measured for 1.0s"));
+        update(&mut app, Msg::Cost(Err("the kernel does not".into())));
+        assert!(probe_cost(&app).ends_with("measured for 1.0s; the kernel does not"));
+    }
 
     #[test]
     fn the_rows_under_lost_add_up_to_what_the_account_and_the_header_call_lost() {

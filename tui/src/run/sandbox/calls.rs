@@ -91,14 +91,44 @@ const IOCTL: [u64; 17] = [
 /// `PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_VMA`: names of threads and of memory.
 const PRCTL: [u64; 3] = [15, 16, 0x5356_4d41];
 
+/// All that a process does which has the kernel measure programs: see `probe/gauge.rs`. It holds CAP_SYS_ADMIN, and with
+/// these there is nothing else to use that for.
+const MEASURE: &[libc::c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+];
+
+/// `BPF_ENABLE_STATS` of linux/bpf.h.
+const BPF_ENABLE_STATS: u64 = 32;
+
 /// Puts the filter up, for this thread and those it will start.
 pub(super) fn allow_only() -> Result<(), FilterError> {
+    put_up(rules()?)
+}
+
+/// Puts a filter up that leaves what measuring takes.
+pub(super) fn allow_measuring() -> Result<(), FilterError> {
+    let mut rules: BTreeMap<_, _> = MEASURE.iter().map(|call| (*call, vec![])).collect();
+    rules.insert(libc::SYS_bpf, vec![rule(&[(0, Op::Eq, BPF_ENABLE_STATS)])?]);
+    // The standard library's check of a descriptor that it closes, in builds for development.
+    rules.insert(libc::SYS_fcntl, vec![rule(&[(1, Op::Eq, libc::F_GETFD as u64)])?]);
+    put_up(rules)
+}
+
+fn put_up(rules: BTreeMap<libc::c_long, Vec<SeccompRule>>) -> Result<(), FilterError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     // Its flags are in memory, where a filter cannot look. ENOSYS makes the C library take clone(2), whose are not.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
     let no_clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), arch)?;
-    let list = SeccompFilter::new(rules()?, refuse, SeccompAction::Allow, arch)?;
+    let list = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?;
     // Of what several filters say the strictest counts. The list comes last: it lets no more filters in.
     for filter in [no_clone3, list] {
         apply_filter(&BpfProgram::try_from(filter)?)?;
@@ -147,9 +177,16 @@ mod tests {
 
     /// What a call answers behind the filter: 0 or more, or −errno. The filter is the thread's own, and ends with it.
     fn behind(call: impl FnOnce() -> libc::c_long + Send + 'static) -> Option<i32> {
+        behind_this(allow_only, call)
+    }
+
+    fn behind_this(
+        filter: fn() -> Result<(), FilterError>,
+        call: impl FnOnce() -> libc::c_long + Send + 'static,
+    ) -> Option<i32> {
         let tried = std::thread::spawn(move || {
             // A kernel without filters has nothing to test.
-            allow_only().ok()?;
+            filter().ok()?;
             Some(if call() < 0 { -Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 })
         });
         tried.join().unwrap()
@@ -186,6 +223,29 @@ mod tests {
         assert_eq!(call(libc::SYS_mmap, [0, 4096, 7]), REFUSED, "memory to write code into and run it");
         assert_eq!(call(libc::SYS_mprotect, [0, 0, 4]), REFUSED, "memory that becomes code");
         assert_eq!(call(100_000, [0, 0, 0]), REFUSED, "what nobody knows yet");
+    }
+
+    #[test]
+    fn who_has_the_kernel_measure_can_do_nothing_else() {
+        const REFUSED: Option<i32> = Some(-libc::EPERM);
+        // SAFETY: system calls that fail, or find out what is known.
+        let call = |number, first: libc::c_long| {
+            // SAFETY: as said.
+            behind_this(allow_measuring, move || unsafe { libc::syscall(number, first, 0, 0, 0, 0, 0) })
+        };
+        if call(libc::SYS_close, -1).is_none() {
+            return;
+        }
+        let path = c"/etc/passwd".as_ptr() as libc::c_long;
+        for other in [libc::SYS_openat, libc::SYS_execve, libc::SYS_clone, libc::SYS_socket, libc::SYS_kill] {
+            assert_eq!(call(other, path), REFUSED, "call {other}");
+        }
+        for command in [0, 1, 5, 13, 28] {
+            assert_eq!(call(libc::SYS_bpf, command), REFUSED, "command {command} of bpf(2)");
+        }
+        for other in [libc::SYS_mount, libc::SYS_ptrace, libc::SYS_mmap, libc::SYS_ioctl, libc::SYS_prctl] {
+            assert_eq!(call(other, 0), REFUSED, "call {other}");
+        }
     }
 
     #[test]

@@ -84,6 +84,14 @@ pub(super) fn leave_looking() -> bool {
     given_up
 }
 
+/// Leaves a process that only has the kernel measure programs with the capability that takes, and with no system call that
+/// could make use of it in another way; whether that worked.
+pub(super) fn leave_measuring() -> bool {
+    let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
+    let kept: CapsHashSet = held.into_iter().filter(|held| *held == Capability::CAP_SYS_ADMIN).collect();
+    give_up(&kept).is_ok() && prctl::set_no_new_privs().is_ok() && calls::allow_measuring().is_ok()
+}
+
 /// Gives up every capability of this thread but `kept`.
 fn give_up(kept: &CapsHashSet) -> Result<(), caps::errors::CapsError> {
     // These two only say what a program to be executed could have. Not everybody may drop them; none will be executed.
