@@ -48,7 +48,8 @@ fn assert_powerless(pid: u32) {
 
 /// `opentop trace ARGS -- a command that says "ready" and waits`, running.
 fn tracing(mut command: Command, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
-    let script = "echo ready >&2; while :; do : < /dev/null; sleep 0.05; done";
+    // A minute at most, whatever becomes of the one who started it.
+    let script = "echo ready >&2; i=0; while [ $i -lt 1200 ]; do i=$((i+1)); : < /dev/null; sleep 0.05; done";
     let mut child = command
         .args(["trace"])
         .args(args)
