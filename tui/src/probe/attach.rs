@@ -1,4 +1,4 @@
-//! Loading the programs of one kind of hook and hanging them into the kernel.
+//! Hanging the programs of one kind of hook into the kernel.
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd},
@@ -6,25 +6,34 @@ use std::{
 };
 
 use aya::{
-    Btf as AyaBtf, Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    Ebpf,
+    programs::{FEntry, FExit, KProbe, Program, RawTracePoint, TracePoint},
 };
 use probe_common::Offsets;
 
 use super::{
     btf::Btf,
     kretprobe::{self, Kretprobe},
+    load::{self, Wanted, accepted},
+    options::Options,
+    refusal::{Refusal, refused, words},
     stage::Stage,
     sys, tracefs,
 };
 use crate::{
-    error::in_words,
-    escape::escaped,
+    error::Error,
     session::{AttachKind, ProgramCost, RouteState},
 };
 
 /// What the kernel calls the function that walks a name: renamed in 7.x.
 const FILE_OPEN: [&str; 2] = ["do_filp_open", "do_file_open"];
+
+/// The hooks on processes coming and going: programs and tracepoints.
+const PROCESSES: [(&str, &str); 3] =
+    [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")];
+
+/// The programs on system calls.
+const TRACEPOINTS: [&str; 7] = ["t_ret", "t_handle_ret", "t_openat", "t_open", "t_openat2", "t_creat", "t_handle"];
 
 /// A route beyond the system calls that open by name, with its function and programs.
 struct Extra {
@@ -59,8 +68,40 @@ const EXTRAS: [Extra; 3] = [
     },
 ];
 
+type Chosen = (AttachKind, String, Attached);
+
+/// The first kind that really attaches, with why.
+pub(super) fn attach_first(
+    ebpf: &mut Ebpf,
+    options: &Options,
+    btf: Option<&Btf>,
+    offsets: Option<&Offsets>,
+) -> Result<Chosen, Error> {
+    let wanted = options.attach;
+    let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
+    let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
+    let mut refusals = Vec::new();
+    for kind in kinds {
+        match attach(ebpf, *kind, options.stage, btf, offsets) {
+            Ok(attached) => {
+                let reason = match (wanted, refusals.is_empty()) {
+                    (Some(_), _) => "as asked for".to_owned(),
+                    (None, true) => "first choice".to_owned(),
+                    (None, false) => words(&refusals),
+                };
+                return Ok((*kind, reason, attached));
+            }
+            Err(refusal) => {
+                unload_all(ebpf, Vec::new());
+                refusals.push((Some(*kind), refusal));
+            }
+        }
+    }
+    Err(refused(&refusals))
+}
+
 /// Attaches one kind. What it sees comes back, or why it cannot be, in words.
-pub(super) fn attach(
+fn attach(
     ebpf: &mut Ebpf,
     kind: AttachKind,
     stage: Stage,
@@ -73,7 +114,10 @@ pub(super) fn attach(
     attached.routes = match kind {
         AttachKind::Kprobe => kprobes(ebpf, stage, offsets, &mut attached.kretprobes)?,
         AttachKind::Fentry => fentries(ebpf, stage, btf, offsets)?,
-        AttachKind::Tracepoint => tracefs::with(|_| tracepoints(ebpf)).map_err(Refusal::other)??,
+        AttachKind::Tracepoint => {
+            load::together(ebpf, &wanted(&TRACEPOINTS), None);
+            tracefs::with(|_| tracepoints(ebpf)).map_err(Refusal::other)??
+        }
     };
     if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
     {
@@ -93,14 +137,18 @@ pub(super) struct Attached {
 
 /// The hooks on processes coming and going, which every kind needs.
 pub(super) fn attach_processes(ebpf: &mut Ebpf) -> Result<(), Refusal> {
-    let hooks = [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")];
-    raw_tracepoints(ebpf, &hooks)
+    raw_tracepoints(ebpf, &PROCESSES)
+}
+
+/// What is to be loaded beside the hooks on processes.
+fn wanted(programs: &[&'static str]) -> Vec<Wanted> {
+    PROCESSES.iter().map(|(program, _)| program).chain(programs).map(|program| Wanted::new(program)).collect()
 }
 
 fn raw_tracepoints(ebpf: &mut Ebpf, hooks: &[(&str, &str)]) -> Result<(), Refusal> {
     for (program, tracepoint) in hooks {
         let p: &mut RawTracePoint = program_mut(ebpf, program)?;
-        p.load().and_then(|()| p.attach(tracepoint)).map_err(|e| Refusal::of(tracepoint, &e))?;
+        accepted(p.load()).and_then(|()| p.attach(tracepoint)).map_err(|e| Refusal::of(tracepoint, &e))?;
     }
     Ok(())
 }
@@ -155,86 +203,6 @@ fn unload(program: &mut Program) {
     };
 }
 
-/// Why something could not be attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// In words.
-    pub(super) why: String,
-    /// EPERM or EACCES: perhaps for want of privileges.
-    pub(super) denied: bool,
-    /// The end of the verifier's log, where it is the verifier who refused.
-    pub(super) log: Option<String>,
-}
-
-impl Refusal {
-    fn other(why: String) -> Self {
-        Self { why, denied: false, log: None }
-    }
-
-    fn of_load(what: &str, error: &std::io::Error) -> Self {
-        let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
-        Self { why: format!("{what}: the kernel did not load the program ({})", in_words(error)), denied, log: None }
-    }
-
-    fn of(what: &str, error: &ProgramError) -> Self {
-        let os = os_error(error);
-        let denied = os.as_ref().is_some_and(|e| matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)));
-        let mut why = match (error, &os) {
-            (ProgramError::LoadError { .. }, Some(e)) => {
-                format!("{what}: the kernel did not load the program ({})", in_words(e))
-            }
-            (_, Some(e)) => format!("{what}: {}", in_words(e)),
-            (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
-        };
-        let mut log = None;
-        if let ProgramError::LoadError { verifier_log, .. } = error
-            && let Some(reason) = verifier_reason(&verifier_log.to_string())
-        {
-            why.push_str(&format!("; the verifier says: {reason}"));
-            log = Some(verifier_end(&verifier_log.to_string()));
-        }
-        // A program that the verifier refuses is refused to whoever loads it.
-        Self { why, denied: denied && log.is_none(), log }
-    }
-}
-
-/// Lines of a verifier log that a report needs: what it looked at last, and why that will not do.
-const LOG_LINES: usize = 16;
-
-/// The end of a verifier log, escaped, each line by itself.
-fn verifier_end(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    let end = lines.len().saturating_sub(LOG_LINES);
-    let end = lines.get(end..).unwrap_or_default();
-    end.iter().map(|line| format!("    {}\n", escaped(line.trim_end().as_bytes()))).collect()
-}
-
-/// The line of a verifier log that says what is wrong: the last but its statistics.
-fn verifier_reason(log: &str) -> Option<String> {
-    let line = log.lines().rev().find(|l| {
-        let l = l.trim();
-        !l.is_empty()
-            && !l.starts_with("processed ")
-            && !l.starts_with("verification time")
-            && !l.starts_with("stack depth")
-    })?;
-    Some(escaped(line.trim().as_bytes()))
-}
-
-/// The operating system's error inside of aya's.
-fn os_error(error: &ProgramError) -> Option<std::io::Error> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = source {
-        if let Some(io) = e.downcast_ref::<std::io::Error>()
-            && let Some(code) = io.raw_os_error()
-        {
-            return Some(std::io::Error::from_raw_os_error(code));
-        }
-        source = e.source();
-    }
-    None
-}
-
 fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
@@ -246,18 +214,14 @@ where
 
 fn kprobe(ebpf: &mut Ebpf, program: &str, function: &str) -> Result<(), Refusal> {
     let p: &mut KProbe = program_mut(ebpf, program)?;
-    match p.load() {
-        // A second try with another name of the function.
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-        Err(e) => return Err(Refusal::of(function, &e)),
-    }
+    accepted(p.load()).map_err(|e| Refusal::of(function, &e))?;
     p.attach(function, 0).map(drop).map_err(|e| Refusal::of(function, &e))
 }
 
 /// The same at the return: with room for every thread where tracefs gives it, else with the kernel's own idea of it.
 fn kretprobe(ebpf: &mut Ebpf, program: &str, function: &str, all: &mut Vec<Kretprobe>) -> Result<(), Refusal> {
     let p: &mut KProbe = program_mut(ebpf, program)?;
-    p.load().map_err(|e| Refusal::of(function, &e))?;
+    accepted(p.load()).map_err(|e| Refusal::of(function, &e))?;
     if let Ok(fd) = p.fd()
         && let Ok(attached) = kretprobe::attach(fd.as_fd(), function, all)
     {
@@ -276,6 +240,10 @@ fn kprobes(
     if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
         return Err(Refusal::other("this kernel is built without kprobes (CONFIG_KPROBE_EVENTS)".into()));
     }
+    let mut programs = vec!["k_openat2_ret", "k_openat2"];
+    programs.extend((stage != Stage::Two).then_some("k_filp_open"));
+    programs.extend(EXTRAS.iter().filter(|extra| usable(extra, offsets).is_ok()).flat_map(|extra| extra.kprobes));
+    load::together(ebpf, &wanted(&programs), None);
     if stage != Stage::Two {
         first_of(&FILE_OPEN, |f| kprobe(ebpf, "k_filp_open", f))?;
     }
@@ -301,11 +269,14 @@ fn fentries(
 ) -> Result<Vec<RouteState>, Refusal> {
     let no_btf = || Refusal::other("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs".into());
     let btf = btf.ok_or_else(no_btf)?;
-    // Before aya reads and sorts all of it, which takes a while: whether the kernel takes any such program.
+    // Before anything larger is tried: whether the kernel takes any such program.
     if let Some(id) = btf.function("do_sys_openat2") {
         sys::try_fentry(id).map_err(|e| Refusal::of_load("do_sys_openat2", &e))?;
     }
-    let aya_btf = AyaBtf::from_sys_fs().map_err(|_| no_btf())?;
+    let preemptible = preemptible();
+    let functions = FILE_OPEN.into_iter().chain(["do_sys_openat2"]).chain(EXTRAS.iter().map(|extra| extra.function));
+    let aya_btf = btf.only(&functions.collect::<Vec<_>>()).ok_or_else(no_btf)?;
+    load::together(ebpf, &fentry_programs(stage, preemptible, btf, offsets), Some(&aya_btf));
     let mut pair = |entry: &str, exit: &str, function: &str, parameters: usize| -> Result<(), Refusal> {
         match btf.parameters(function) {
             Some(n) if n == parameters => {}
@@ -314,12 +285,13 @@ fn fentries(
         }
         if !exit.is_empty() {
             let p: &mut FExit = program_mut(ebpf, exit)?;
-            p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))?;
+            let loaded = accepted(p.load(function, &aya_btf));
+            loaded.and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))?;
         }
         let p: &mut FEntry = program_mut(ebpf, entry)?;
-        p.load(function, &aya_btf).and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))
+        let loaded = accepted(p.load(function, &aya_btf));
+        loaded.and_then(|()| p.attach().map(drop)).map_err(|e| Refusal::of(function, &e))
     };
-    let preemptible = preemptible();
     if stage != Stage::Two {
         first_of(&FILE_OPEN, |f| {
             pair("f_filp_open", "", f, 3)?;
@@ -338,6 +310,29 @@ fn fentries(
         routes.push(RouteState { name: extra.route, blind: attached.err().map(|r| r.why) });
     }
     Ok(routes)
+}
+
+/// What is to be loaded by fentry and fexit: what the kernel has a function of the right shape for.
+fn fentry_programs(stage: Stage, preemptible: bool, btf: &Btf, offsets: Option<&Offsets>) -> Vec<Wanted> {
+    let mut programs = wanted(&[]);
+    let mut add = |programs_of: &[&'static str], function, parameters| {
+        if btf.parameters(function) == Some(parameters) {
+            programs.extend(programs_of.iter().map(|program| Wanted { program, function }));
+        }
+    };
+    add(&["f_openat2_ret", "f_openat2"], "do_sys_openat2", 3);
+    if stage != Stage::Two {
+        let file_open = FILE_OPEN.into_iter().find(|f| btf.parameters(f) == Some(3)).unwrap_or_default();
+        add(&["f_filp_open"], file_open, 3);
+        if preemptible {
+            add(&["f_filp_open_twin"], file_open, 3);
+            add(&["f_openat2_ret_twin", "f_openat2_twin"], "do_sys_openat2", 3);
+        }
+    }
+    for extra in EXTRAS.iter().filter(|extra| usable(extra, offsets).is_ok()) {
+        add(&extra.fentries, extra.function, extra.parameters);
+    }
+    programs
 }
 
 /// Whether a task can be preempted within the kernel, and so within an fentry program.
@@ -378,10 +373,7 @@ fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<RouteState>, Refusal> {
         for (program, edge) in [(exit, "exit"), (entry, "enter")] {
             let tracepoint = format!("sys_{edge}_{call}");
             let p: &mut TracePoint = program_mut(ebpf, program)?;
-            match p.load() {
-                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-                Err(e) => return Err(Refusal::of(&tracepoint, &e)),
-            }
+            accepted(p.load()).map_err(|e| Refusal::of(&tracepoint, &e))?;
             p.attach("syscalls", &tracepoint).map(drop).map_err(|e| Refusal::of(&tracepoint, &e))?;
         }
         Ok(())
@@ -402,21 +394,4 @@ fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<RouteState>, Refusal> {
     routes.insert(5, blind("io_uring", "io_uring makes no system call for an open"));
     routes.insert(6, blind("exec", "the kernel opens the program by itself"));
     Ok(routes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verifiers_reason_is_its_last_words() {
-        let log = "0: R1=ctx\n5: (85) call bpf_probe_read#4\nR2 min value is negative\nprocessed 6 insns\n\n";
-        assert_eq!(verifier_reason(log).as_deref(), Some("R2 min value is negative"));
-        assert_eq!(verifier_reason("processed 6 insns\n"), None);
-        let long: String = (0..100).map(|n| format!("{n}: R1=\x1b[31m\n")).collect();
-        let end = verifier_end(&(long + log));
-        assert_eq!(end.lines().count(), LOG_LINES);
-        assert!(end.ends_with("    R2 min value is negative\n    processed 6 insns\n"), "{end}");
-        assert!(!end.contains('\x1b'), "{end:?}");
-    }
 }

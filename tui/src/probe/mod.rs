@@ -5,12 +5,17 @@
 mod attach;
 mod btf;
 mod capture;
+mod clock;
 mod counters;
 mod gauge;
 mod keeper;
 mod kretprobe;
+mod load;
+mod maps;
 mod meter;
 mod offsets;
+mod options;
+mod refusal;
 mod scope;
 mod stacks;
 mod stage;
@@ -25,105 +30,31 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, HashMap as BpfHashMap, Map, MapData, RingBuf},
+    Ebpf,
+    maps::{Array, HashMap as BpfHashMap, MapData, RingBuf},
 };
-use bytemuck::Zeroable as _;
-use probe_common::{Config, Offsets, ProcessCounts, capture as flag, config};
+use probe_common::{ProcessCounts, capture as flag};
 
 use crate::{
-    error::{Error, Kind, in_words},
+    error::{Error, in_words},
     escape::escaped,
     filter::capture::CaptureProgram,
-    session::{AttachKind, ProgramCost, Session},
+    session::{ProgramCost, Session},
     source::{Addresses, Batch, Counters, StackCount},
 };
 use capture::CaptureMaps;
+pub use clock::boot_ns;
+use clock::wall_offset_ns;
 use counters::CounterReader;
 pub use gauge::Gauge;
+use maps::{broken, map_error, map_fd, take_map};
 pub use meter::Meter;
 use meter::Part;
+pub use options::{Options, Scope, StacksOf};
 use stacks::{Sizes, StackReader};
 pub use stage::Stage;
 
-/// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
-#[cfg(target_arch = "x86_64")]
-static PROBE: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.bpf.o"));
-#[cfg(target_arch = "aarch64")]
-static PROBE: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.aarch64.bpf.o"));
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("opentop has a probe for kernels on x86-64 and arm64: see probe-ebpf/src/arch.rs for another");
-
 const VALUE: usize = size_of::<ProcessCounts>();
-
-/// Which processes to capture.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them.
-    #[default]
-    All,
-    /// These, with the descendants they have and will have. More may come by [`Probe::follow`]; none at all is fine.
-    Pids(Vec<u32>),
-}
-
-/// Whose stacks to take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StacksOf {
-    /// Nobody's, now or later.
-    #[default]
-    Nobody,
-    /// Those of processes that are named later, by [`Probe::stacks_of`].
-    Named,
-    /// Those of everybody who is captured.
-    All,
-}
-
-/// How to load the probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The kind of hook; `None` takes the first that attaches.
-    pub attach: Option<AttachKind>,
-    /// Size of the ring, bytes: a power of two and a multiple of the page size.
-    pub ring_bytes: u32,
-    /// Which processes everything is confined to.
-    pub scope: Scope,
-    /// What to capture of them.
-    pub program: CaptureProgram,
-    /// The same in words, for the session.
-    pub words: String,
-    /// The probe's own log lines to ask for, see [`Probe::log_into`].
-    pub log: Option<log::Level>,
-    /// Threads that can be between entry and return at once, with those that opened before and still live.
-    pub inflight: u32,
-    /// Rows of the table of processes.
-    pub processes: u32,
-    /// Rows of the table of processes in captured trees: those alive at once.
-    pub followed: u32,
-    /// How much of its work the probe does: a bench asks for less than all.
-    pub stage: Stage,
-    /// Whose stacks to take.
-    pub stacks: StacksOf,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            attach: None,
-            ring_bytes: 8 << 20,
-            scope: Scope::All,
-            program: CaptureProgram::all(),
-            words: "all".into(),
-            log: None,
-            inflight: 16384,
-            processes: 16384,
-            followed: 65536,
-            stage: Stage::Whole,
-            stacks: StacksOf::Nobody,
-        }
-    }
-}
 
 /// The probe, attached. Dropping it takes it out of the kernel.
 pub struct Probe {
@@ -155,15 +86,15 @@ impl Probe {
         };
         let no_btf = offsets.as_ref().err().cloned();
         let btf = btf.ok();
-        let config = configuration(options, btf.as_ref(), offsets.as_ref().ok())?;
-        let mut ebpf = load(options, &config)?;
+        let config = load::configuration(options, btf.as_ref(), offsets.as_ref().ok())?;
+        let mut ebpf = load::load(options, &config)?;
         // Nothing is captured until everything is in place.
         let capture = CaptureMaps::take(&mut ebpf, no_btf)?;
         if options.scope != Scope::All {
             capture.may_follow()?;
         }
-        let (attach, reason, attached) = attach_first(&mut ebpf, options, btf.as_ref(), offsets.as_ref().ok())?;
-        attach::attach_processes(&mut ebpf).map_err(|r| refused(&[(None, r)]))?;
+        let (attach, reason, attached) = attach::attach_first(&mut ebpf, options, btf.as_ref(), offsets.as_ref().ok())?;
+        attach::attach_processes(&mut ebpf).map_err(|r| refusal::refused(&[(None, r)]))?;
         let uname = nix::sys::utsname::uname().map_err(|e| Error::failed(format!("uname failed: {}", e.desc())))?;
         let text = |s: &std::ffi::OsStr| escaped(s.as_encoded_bytes());
         let session = Session {
@@ -177,7 +108,7 @@ impl Probe {
             capture: options.words.clone(),
             ring_bytes: options.ring_bytes,
         };
-        let mut probe = Self::take_maps(ebpf, session, capture, attached.kretprobes, sizes(options.stacks))?;
+        let mut probe = Self::take_maps(ebpf, session, capture, attached.kretprobes, load::sizes(options.stacks))?;
         // The capture begins. Opens that were already under way are not in it.
         if let Scope::Pids(pids) = &options.scope {
             probe.capture.confine(pids)?;
@@ -414,210 +345,6 @@ impl AsRawFd for Probe {
     fn as_raw_fd(&self) -> RawFd {
         self.ring_fd.as_raw_fd()
     }
-}
-
-fn configuration(options: &Options, btf: Option<&btf::Btf>, offsets: Option<&Offsets>) -> Result<Config, Error> {
-    let mut configuration = Config::zeroed();
-    if let Some(offsets) = offsets {
-        configuration.offsets = *offsets;
-        configuration.flags |= config::BTF;
-    }
-    if btf.is_some_and(|btf| btf.has_enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")) {
-        configuration.flags |= config::TYPED_TASK;
-    }
-    // While the reader sleeps between two polls a small ring fills up: then it is woken.
-    if options.ring_bytes < 4 << 20 {
-        configuration.wake_bytes = options.ring_bytes / 4;
-    }
-    configuration.stage = options.stage.to_abi();
-    configuration.self_tgid = std::process::id();
-    let ns = std::fs::metadata("/proc/self/ns/pid").map_err(|e| {
-        Error::failed(format!("/proc/self/ns/pid could not be read: {}. Mount /proc and try again.", in_words(&e)))
-    })?;
-    use std::os::unix::fs::MetadataExt as _;
-    // PROC_PID_INIT_INO of proc_ns.h: the initial namespace, where no translation is needed.
-    if ns.ino() != 0xefff_fffc {
-        (configuration.pidns_dev, configuration.pidns_ino) = (ns.dev(), ns.ino());
-    }
-    Ok(configuration)
-}
-
-fn sizes(stacks: StacksOf) -> Sizes {
-    match stacks {
-        StacksOf::Nobody => Sizes::NONE,
-        StacksOf::Named => Sizes::SOME,
-        StacksOf::All => Sizes::ALL,
-    }
-}
-
-fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
-    let sizes = sizes(options.stacks);
-    let level = options.log.map_or(0u8, |level| level as u8);
-    EbpfLoader::new()
-        // Nothing in the probe needs relocating, and reading the kernel's BTF once more costs tens of milliseconds.
-        .btf(None)
-        .override_global("CONFIG", bytemuck::bytes_of(config), true)
-        .override_global(aya_log::LEVEL, &level, true)
-        .map_max_entries("EVENTS", options.ring_bytes)
-        .map_max_entries("INFLIGHT", options.inflight)
-        .map_max_entries("PROCESSES", options.processes)
-        .map_max_entries("SCOPE", options.followed)
-        .map_max_entries("STACKS", sizes.user)
-        .map_max_entries("STACKS_WAY", sizes.user)
-        .map_max_entries("STACKS_SET", sizes.user)
-        .map_max_entries("STACKS_SET_WAY", sizes.user)
-        .map_max_entries("KSTACKS", sizes.kernel)
-        .map_max_entries("KSTACKS_WAY", sizes.kernel)
-        .map_max_entries("STACK_COUNTS", sizes.counts)
-        .load(PROBE)
-        .map_err(|e| load_error(&e))
-}
-
-fn load_error(error: &aya::EbpfError) -> Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut os = None;
-    while let Some(e) = source {
-        os = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error).or(os);
-        source = e.source();
-    }
-    match os {
-        Some(libc::EPERM | libc::EACCES) => {
-            Error::new(Kind::Denied, "the kernel refused to make the probe's maps: Operation not permitted")
-        }
-        Some(libc::ENOMEM) => {
-            Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less.")
-        }
-        Some(libc::EINVAL) => Error::new(
-            Kind::Unsupported,
-            format!(
-                "the kernel refused the probe's maps ({error}). BPF ring buffers need Linux 5.8, with CONFIG_BPF_SYSCALL=y; see opentop doctor."
-            ),
-        ),
-        _ => Error::failed(format!("the probe could not be loaded: {}", escaped(error.to_string().as_bytes()))),
-    }
-}
-
-type Chosen = (AttachKind, String, attach::Attached);
-
-/// The first kind that really attaches, with why.
-fn attach_first(
-    ebpf: &mut Ebpf,
-    options: &Options,
-    btf: Option<&btf::Btf>,
-    offsets: Option<&Offsets>,
-) -> Result<Chosen, Error> {
-    let wanted = options.attach;
-    let all = [AttachKind::Kprobe, AttachKind::Fentry, AttachKind::Tracepoint];
-    let kinds = wanted.as_ref().map_or(&all[..], std::slice::from_ref);
-    let mut refusals = Vec::new();
-    for kind in kinds {
-        match attach::attach(ebpf, *kind, options.stage, btf, offsets) {
-            Ok(attached) => {
-                let reason = match (wanted, refusals.is_empty()) {
-                    (Some(_), _) => "as asked for".to_owned(),
-                    (None, true) => "first choice".to_owned(),
-                    (None, false) => words(&refusals),
-                };
-                return Ok((*kind, reason, attached));
-            }
-            Err(refusal) => {
-                attach::unload_all(ebpf, Vec::new());
-                refusals.push((Some(*kind), refusal));
-            }
-        }
-    }
-    Err(refused(&refusals))
-}
-
-fn words(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> String {
-    let parts: Vec<String> = refusals
-        .iter()
-        .map(|(kind, r)| match kind {
-            Some(kind) => format!("not {kind}: {}", r.why),
-            None => r.why.clone(),
-        })
-        .collect();
-    parts.join("; ")
-}
-
-fn refused(refusals: &[(Option<AttachKind>, attach::Refusal)]) -> Error {
-    if let Some(log) = refusals.iter().find_map(|(_, r)| r.log.as_deref()) {
-        return rejected(&words(refusals), log);
-    }
-    if refusals.iter().all(|(_, r)| r.denied) {
-        Error::new(Kind::Denied, format!("the probe may not be attached ({})", words(refusals)))
-    } else {
-        Error::new(
-            Kind::Unsupported,
-            format!(
-                "the probe cannot be attached to this kernel ({}). `opentop doctor` tells what the kernel has and what mends it.",
-                words(refusals)
-            ),
-        )
-    }
-}
-
-/// The verifier took no program of a build that was tested on other kernels: nothing that its user could mend.
-fn rejected(words: &str, log: &str) -> Error {
-    Error::new(
-        Kind::Unsupported,
-        format!(
-            "the probe cannot be attached to this kernel ({words}).\n\
-             This is a defect of opentop, not of your machine: please report it at {}/issues with the output of `opentop doctor --format json` \
-             and with the end of the verifier's log:\n{}\n\
-             Meanwhile another way may work: --attach kprobe, fentry or tracepoint.",
-            env!("CARGO_PKG_REPOSITORY"),
-            log.trim_end()
-        ),
-    )
-}
-
-fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
-    ebpf.take_map(name).ok_or_else(|| broken(name))
-}
-
-/// A descriptor of a map, for what aya has no call for.
-fn map_fd(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, Error> {
-    let (Map::HashMap(data) | Map::StackTraceMap(data)) = take_map(ebpf, name)? else { return Err(broken(name)) };
-    let cloned = data.fd().as_fd().try_clone_to_owned();
-    cloned.map_err(|e| Error::failed(format!("a descriptor could not be duplicated: {}", in_words(&e))))
-}
-
-fn broken(name: &str) -> Error {
-    Error::failed(format!(
-        "the embedded probe has no usable map {name}: this opentop is not built right, build it again with cargo xtask probe"
-    ))
-}
-
-fn map_error(what: &str, error: &aya::maps::MapError) -> Error {
-    Error::failed(format!("{what} could not be written to the kernel: {}", escaped(error.to_string().as_bytes())))
-}
-
-/// The boot clock, ns: the clock of every record.
-#[must_use]
-pub fn boot_ns() -> u64 {
-    clock_ns(nix::time::ClockId::CLOCK_BOOTTIME)
-}
-
-fn clock_ns(clock: nix::time::ClockId) -> u64 {
-    // Both clocks exist on every kernel that runs BPF.
-    let Ok(time) = nix::time::clock_gettime(clock) else { return 0 };
-    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
-}
-
-/// Wall clock minus boot clock, ns. Of a few readings the one that took least time in between.
-fn wall_offset_ns() -> i64 {
-    let mut best = (u64::MAX, 0i64);
-    for _ in 0..5 {
-        let before = boot_ns();
-        let wall = clock_ns(nix::time::ClockId::CLOCK_REALTIME);
-        let after = boot_ns();
-        let boot = before + (after - before) / 2;
-        if after - before < best.0 {
-            best = (after - before, i64::try_from(i128::from(wall) - i128::from(boot)).unwrap_or(0));
-        }
-    }
-    best.1
 }
 
 /// Whether this kernel shows its types at all (for `doctor`).
