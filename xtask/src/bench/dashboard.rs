@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use super::figures::Figures;
 use super::harness::{Bench, Used, cpu, end};
 use super::tools::Who;
+use crate::cmd;
 
 const COLUMNS: u16 = 200;
 const ROWS: u16 = 50;
@@ -40,12 +42,18 @@ struct Seen {
 impl Screen {
     /// Starts the dashboard, of one process.
     pub fn start(bench: &Bench, pid: u32, attach: Option<&str>) -> Result<Self> {
-        let size = nix::pty::Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = nix::pty::openpty(&size, None).context("there is no pseudo-terminal to be had")?;
         let mut command = Who::Dashboard.command(bench, Some(pid), attach)?;
-        command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor").env("HOME", &bench.work);
+        command.env("HOME", &bench.work);
+        Self::on(command, (COLUMNS, ROWS), &bench.work.join("said"))
+    }
+
+    /// Starts a command on a terminal of `size` columns and rows; what it says on stderr goes to the file `said`.
+    pub fn on(mut command: Command, size: (u16, u16), said: &Path) -> Result<Self> {
+        let winsize = nix::pty::Winsize { ws_row: size.1, ws_col: size.0, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = nix::pty::openpty(&winsize, None).context("there is no pseudo-terminal to be had")?;
+        command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor");
         command.stdin(pty.slave.try_clone()?).stdout(pty.slave.try_clone()?);
-        command.stderr(File::create(bench.work.join("said"))?);
+        command.stderr(File::create(said)?);
         // SAFETY: both calls are allowed between fork and exec; 0 is the terminal by then.
         unsafe {
             command.pre_exec(|| {
@@ -55,9 +63,9 @@ impl Screen {
             });
         }
         let started = Instant::now();
-        let child = command.spawn().context("cannot start opentop")?;
+        let child = command.spawn().with_context(|| format!("cannot start `{}`", cmd::shown(&command)))?;
         drop((command, pty.slave));
-        let terminal = avt::Terminal::new(COLUMNS.into(), ROWS.into()).context("no terminal of that size")?;
+        let terminal = avt::Terminal::new(size.0.into(), size.1.into()).context("no terminal of that size")?;
         let seen = Arc::new(Mutex::new(Seen { bytes: 0, first: None, rest: Vec::new(), terminal, kept: false }));
         let mut screen = File::from(pty.master.try_clone()?);
         let to = Arc::clone(&seen);
@@ -109,6 +117,20 @@ impl Screen {
     /// Keeps the terminal from here on.
     pub fn keep(&self) {
         self.seen().kept = true;
+    }
+
+    /// Waits for its own end, which must be a good one.
+    pub fn wait(&mut self, limit: Duration) -> Result<()> {
+        while self.started.elapsed() < limit {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended with {status}");
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        anyhow::bail!("it did not end within {} s", limit.as_secs())
     }
 
     /// Ends it.

@@ -4,6 +4,7 @@
 //! all of them. Told are medians with the least and the greatest. What is captured is what the bench starts; captures of
 //! a whole system take place in a virtual machine.
 
+mod casts;
 mod dashboard;
 mod figures;
 mod harness;
@@ -28,7 +29,7 @@ pub struct Args {
     /// A look while developing: one short round of each
     #[arg(long)]
     quick: bool,
-    /// Only these parts: stages, tools, losses, start, idle, dashboard, memory, library, vm
+    /// Only these parts: stages, tools, losses, start, idle, dashboard, casts, memory, library, vm
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Write assets/bench.json and the table of README.md; with --only those parts alone are written anew
@@ -56,7 +57,8 @@ pub struct Plan {
 }
 
 /// The parts, in the order in which they are measured.
-const PARTS: [&str; 9] = ["stages", "tools", "losses", "start", "idle", "dashboard", "memory", "library", "vm"];
+const PARTS: [&str; 10] =
+    ["stages", "tools", "losses", "start", "idle", "dashboard", "casts", "memory", "library", "vm"];
 
 pub fn main(args: &Args) -> Result<ExitCode> {
     let plan =
@@ -88,6 +90,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
             "start" => tools::start(&bench, &mut figures),
             "idle" => dashboard::idle(&bench, &mut figures),
             "dashboard" => dashboard::flooded(&bench, &mut figures),
+            "casts" => casts::main(&bench, &mut figures),
             "memory" => memory::main(&bench, &mut figures),
             "library" => library::main(plan, &mut figures),
             _ => inside::boot(&args.kernel, plan, &mut figures),
