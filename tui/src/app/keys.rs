@@ -1,7 +1,10 @@
 //! The one table of keys: it drives what a key does, the help screen and the footer.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use rustc_hash::FxHashMap;
+mod keymap;
+mod table;
+
+pub use keymap::{Key, Keymap};
+pub use table::{BINDINGS, PROMPT_KEYS};
 
 /// What a key can do on the main screens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,237 +128,6 @@ impl Binding {
     }
 }
 
-const fn row(
-    action: Action,
-    keys: &'static [&'static str],
-    word: &'static str,
-    help: &'static str,
-    group: Group,
-    footer: u8,
-) -> Binding {
-    Binding { action, keys, word, help, group, footer }
-}
-
-/// Every key of the main screens.
-pub static BINDINGS: &[Binding] = &[
-    row(Action::Up, &["Up", "k"], "up", "one row up; the list stops following", Group::Move, 0),
-    row(Action::Down, &["Down", "j"], "down", "one row down", Group::Move, 0),
-    row(Action::PageUp, &["PgUp", "Ctrl-b"], "page up", "a page up", Group::Move, 0),
-    row(Action::PageDown, &["PgDn", "Ctrl-f"], "page down", "a page down", Group::Move, 0),
-    row(Action::Top, &["Home", "g"], "top", "to the first row", Group::Move, 0),
-    row(Action::Bottom, &["End", "G"], "bottom", "to the last row", Group::Move, 0),
-    row(Action::NextPane, &["Tab"], "pane", "to the other pane", Group::Move, 8),
-    row(Action::PreviousPane, &["Shift-Tab"], "pane", "to the other pane, backwards", Group::Move, 0),
-    row(Action::Inspect, &["Enter"], "inspect", "look closely at the selected process or open", Group::Move, 4),
-    row(Action::Live, &["1"], "live", "view 1: processes and opens", Group::Move, 0),
-    row(Action::Files, &["2"], "files", "view 2: the most opened paths", Group::Move, 0),
-    row(
-        Action::Failures,
-        &["3"],
-        "failures",
-        "view 3: names looked for in vain, and where they were found",
-        Group::Move,
-        0,
-    ),
-    row(Action::Latency, &["4"], "latency", "view 4: how long opens take", Group::Move, 0),
-    row(Action::Health, &["5"], "health", "view 5: what is lost, what is blind, what opentop costs", Group::Move, 0),
-    row(Action::Follow, &["F"], "follow", "follow the newest opens, or the selected process", Group::Move, 10),
-    row(
-        Action::Tree,
-        &["t", "F5"],
-        "tree",
-        "processes as a tree with sums; in view 2 paths in their directories",
-        Group::Move,
-        9,
-    ),
-    row(Action::Fold, &["z"], "fold", "fold or unfold the selected row of a tree", Group::Move, 0),
-    row(Action::FoldAll, &["Z"], "fold all", "fold or unfold the whole tree", Group::Move, 0),
-    row(Action::Filter, &["/", "F4", "\\"], "filter", "show only what matches, as you type", Group::Find, 2),
-    row(Action::Capture, &["c"], "capture", "change what the kernel captures at all", Group::Find, 3),
-    row(
-        Action::Only,
-        &["f"],
-        "only",
-        "show only what is like the selected row: process, name, path and so on",
-        Group::Find,
-        7,
-    ),
-    row(Action::Exclude, &["x"], "exclude", "hide what is like the selected row", Group::Find, 0),
-    row(Action::Search, &["F3", "Ctrl-s"], "search", "jump to the next row that contains a word", Group::Find, 0),
-    row(Action::SearchNext, &["n"], "next", "the next row found", Group::Find, 0),
-    row(Action::SearchPrevious, &["N"], "previous", "the previous row found", Group::Find, 0),
-    row(
-        Action::Back,
-        &["Esc", "Backspace"],
-        "back",
-        "back out: of a page, the selection, the pause, the filter",
-        Group::Find,
-        0,
-    ),
-    row(Action::Reset, &["Ctrl-r"], "reset", "drop filter, search, selection and pause", Group::Find, 0),
-    row(
-        Action::Pause,
-        &["Space", "p"],
-        "pause",
-        "freeze the picture, counting goes on; a replay stops or goes on",
-        Group::Screen,
-        5,
-    ),
-    row(Action::Sort, &["s", "F6"], "sort", "sort by the next column", Group::Screen, 6),
-    row(Action::SortPrevious, &["<"], "sort left", "sort by the column to the left", Group::Screen, 0),
-    row(Action::SortNext, &[">"], "sort right", "sort by the column to the right", Group::Screen, 0),
-    row(Action::SortReverse, &["I", "R"], "reverse", "reverse the order", Group::Screen, 0),
-    row(Action::GrowSplit, &["+", "="], "grow", "more room for the processes", Group::Screen, 0),
-    row(Action::ShrinkSplit, &["-"], "shrink", "more room for the opens", Group::Screen, 0),
-    row(Action::Copy, &["y"], "copy", "copy the selected path or row to the clipboard (OSC 52)", Group::Screen, 0),
-    row(Action::Save, &["o"], "write", "write the list to a new file in the working directory", Group::Screen, 0),
-    row(Action::Columns, &["F2"], "columns", "choose the columns of the process table", Group::Screen, 0),
-    row(
-        Action::Stacks,
-        &["S"],
-        "stacks",
-        "take the stacks of the selected process's opens, or no more",
-        Group::Screen,
-        0,
-    ),
-    row(Action::Later, &["Right"], "+10 s", "ten seconds on", Group::Replay, 12),
-    row(Action::Earlier, &["Left"], "-10 s", "ten seconds back", Group::Replay, 13),
-    row(Action::Step, &["."], "step", "stand still, one open later", Group::Replay, 14),
-    row(Action::StepBack, &[","], "step back", "stand still, one open earlier", Group::Replay, 0),
-    row(Action::Faster, &["]"], "faster", "twice as fast, up to 100 times", Group::Replay, 15),
-    row(Action::Slower, &["["], "slower", "half as fast, down to a tenth", Group::Replay, 16),
-    row(Action::Beginning, &["0"], "start", "to the beginning of the recording", Group::Replay, 0),
-    row(Action::Ending, &["$"], "end", "to the end of the recording", Group::Replay, 0),
-    row(Action::GoTo, &[":"], "go to", "to a time: 1:30, +20s, -5m, 50%", Group::Replay, 0),
-    row(Action::Mark, &["m"], "mark", "mark this moment, or take the mark away", Group::Replay, 0),
-    row(Action::NextMark, &["}"], "next mark", "to the next mark", Group::Replay, 0),
-    row(Action::PreviousMark, &["{"], "last mark", "to the mark before", Group::Replay, 0),
-    row(Action::Theme, &["T"], "theme", "the next colour theme", Group::Screen, 0),
-    row(Action::Redraw, &["Ctrl-l"], "redraw", "draw the whole screen anew", Group::Screen, 0),
-    row(Action::Help, &["?", "F1", "h"], "help", "this help", Group::Screen, 1),
-    row(Action::Suspend, &["Ctrl-z"], "suspend", "to the shell; fg comes back", Group::Screen, 0),
-    row(Action::Quit, &["q", "F10", "Ctrl-c"], "quit", "end opentop", Group::Screen, 11),
-];
-
-/// The keys of the line in which a filter or a search is typed: key, and what it does.
-pub static PROMPT_KEYS: &[(&str, &str)] =
-    &[("Enter", "keep"), ("Esc", "undo"), ("Up", "older"), ("Down", "newer"), ("Tab", "complete"), ("Ctrl-u", "clear")];
-
-/// One key as it is looked up: a code with Ctrl and Alt; Shift is in the character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    code: KeyCode,
-    modifiers: KeyModifiers,
-}
-
-impl From<KeyEvent> for Key {
-    fn from(event: KeyEvent) -> Self {
-        let mut modifiers = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
-        let code = match event.code {
-            // Terminals send Ctrl-H for Backspace, or the other way round.
-            KeyCode::Char('h') if modifiers == KeyModifiers::CONTROL => {
-                modifiers = KeyModifiers::NONE;
-                KeyCode::Backspace
-            }
-            KeyCode::Char(c) if modifiers.contains(KeyModifiers::CONTROL) => KeyCode::Char(c.to_ascii_lowercase()),
-            code => code,
-        };
-        Self { code, modifiers }
-    }
-}
-
-impl Key {
-    /// From how the table writes it: "q", "Space", "Ctrl-c", "Alt-x", "F10", "`PgUp`".
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(rest) = text.strip_prefix("Ctrl-") {
-            return Self::parse(rest).map(|k| Self { modifiers: k.modifiers | KeyModifiers::CONTROL, ..k });
-        }
-        if let Some(rest) = text.strip_prefix("Alt-") {
-            return Self::parse(rest).map(|k| Self { modifiers: k.modifiers | KeyModifiers::ALT, ..k });
-        }
-        let code = match text {
-            "Space" => KeyCode::Char(' '),
-            "Enter" => KeyCode::Enter,
-            "Esc" => KeyCode::Esc,
-            "Tab" => KeyCode::Tab,
-            "Shift-Tab" => KeyCode::BackTab,
-            "Backspace" => KeyCode::Backspace,
-            "Del" => KeyCode::Delete,
-            "Ins" => KeyCode::Insert,
-            "Up" => KeyCode::Up,
-            "Down" => KeyCode::Down,
-            "Left" => KeyCode::Left,
-            "Right" => KeyCode::Right,
-            "PgUp" => KeyCode::PageUp,
-            "PgDn" => KeyCode::PageDown,
-            "Home" => KeyCode::Home,
-            "End" => KeyCode::End,
-            _ => {
-                let mut chars = text.chars();
-                match (chars.next()?, chars.as_str()) {
-                    (c, "") => KeyCode::Char(c),
-                    ('F', number) => KeyCode::F(number.parse().ok().filter(|n| (1..=12).contains(n))?),
-                    _ => return None,
-                }
-            }
-        };
-        Some(Self { code, modifiers: KeyModifiers::NONE })
-    }
-}
-
-/// Which key does what.
-#[derive(Clone, Debug)]
-pub struct Keymap {
-    actions: FxHashMap<Key, Action>,
-    keys: FxHashMap<Action, Vec<String>>,
-}
-
-impl Default for Keymap {
-    fn default() -> Self {
-        let mut map = Self { actions: FxHashMap::default(), keys: FxHashMap::default() };
-        for binding in BINDINGS {
-            for text in binding.keys {
-                if let Some(key) = Key::parse(text) {
-                    map.actions.insert(key, binding.action);
-                }
-            }
-            map.keys.insert(binding.action, binding.keys.iter().map(|k| (*k).to_owned()).collect());
-        }
-        map
-    }
-}
-
-impl Keymap {
-    /// Gives an action these keys instead of its own; whatever had one of them loses it. Gives the actions that have
-    /// no key left.
-    pub fn rebind(&mut self, action: Action, keys: &[String]) -> Vec<Action> {
-        self.actions.retain(|_, a| *a != action);
-        for text in keys {
-            let Some(key) = Key::parse(text) else { continue };
-            if let Some(before) = self.actions.insert(key, action).filter(|before| *before != action)
-                && let Some(texts) = self.keys.get_mut(&before)
-            {
-                texts.retain(|t| Key::parse(t) != Some(key));
-            }
-        }
-        self.keys.insert(action, keys.to_vec());
-        self.keys.iter().filter(|(a, keys)| keys.is_empty() && **a != action).map(|(a, _)| *a).collect()
-    }
-
-    /// The keys of an action, the best to remember first.
-    #[must_use]
-    pub fn keys(&self, action: Action) -> &[String] {
-        self.keys.get(&action).map_or(&[], Vec::as_slice)
-    }
-
-    /// What a key does.
-    #[must_use]
-    pub fn action(&self, event: KeyEvent) -> Option<Action> {
-        self.actions.get(&Key::from(event)).copied()
-    }
-}
-
 /// The rows that mean something: those of a replay only while there is one.
 pub fn rows(replaying: bool) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |b| replaying || b.group != Group::Replay)
@@ -367,6 +139,8 @@ pub fn footer(replaying: bool) -> impl Iterator<Item = &'static Binding> {
     let means = |b: &&Binding| b.footer > 0 && !(replaying && b.action == Action::Capture);
     let mut rows: Vec<_> = rows(replaying).filter(means).collect();
     rows.sort_by_key(|b| match b.group {
+        // The way back is looked for first, where there is one.
+        _ if b.action == Action::Back => (1, 1),
         Group::Replay => (2, b.footer),
         _ if b.action == Action::Pause && replaying => (2, 0),
         _ => (b.footer, 0),
@@ -376,6 +150,8 @@ pub fn footer(replaying: bool) -> impl Iterator<Item = &'static Binding> {
 
 #[cfg(test)]
 mod tests {
+    use rustc_hash::FxHashMap;
+
     use super::*;
 
     #[test]

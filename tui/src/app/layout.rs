@@ -20,6 +20,9 @@ const SIDE_BY_SIDE: u16 = 170;
 /// From this width on they do so when asked to.
 const SIDE_LEAST: u16 = 100;
 
+/// Share of the failures' list beside the places, percent, until the splitter is moved.
+const FAILURES: u16 = 62;
+
 /// A framed list: border, column heads, rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListArea {
@@ -110,7 +113,9 @@ pub fn regions(app: &App) -> Option<Regions> {
             (ListArea::new(top, false), ListArea::new(bottom, true))
         }
         Arrangement::SideBySide => {
-            let first = share(body.width, app.split, 30);
+            // What was looked for has more columns than the places that were tried.
+            let percent = if app.tab == Tab::Failures && !app.split_moved { FAILURES } else { app.split };
+            let first = share(body.width, percent, 30);
             // The frames share a column.
             let left = Rect { width: first, ..body };
             let right = Rect { x: first - 1, width: body.width - first + 1, ..body };

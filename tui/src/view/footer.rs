@@ -5,8 +5,10 @@ use ratatui::layout::Rect;
 
 use super::text::{put, put_cut, width};
 use super::theme::Theme;
+use crate::app::focus::{Focus, focus};
 use crate::app::keys::{Action, PROMPT_KEYS, footer};
-use crate::app::{App, Mode};
+use crate::app::layout::regions;
+use crate::app::{App, Mode, Page, Tab};
 
 /// Draws it.
 pub(super) fn draw(app: &App, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -57,8 +59,8 @@ fn columns(key: &str, word: &str) -> u16 {
 fn places(app: &App, area: Rect) -> Vec<Place<'_>> {
     let keymap = &app.settings.prefs.keymap;
     let key_of = |action| keymap.keys(action).first().map(String::as_str);
-    let mut keys: Vec<_> =
-        footer(app.replay.is_some()).filter_map(|b| Some((b.action, key_of(b.action)?, b.word))).collect();
+    let rows = footer(app.replay.is_some()).filter(|b| means_something(app, b.action));
+    let mut keys: Vec<_> = rows.filter_map(|b| Some((b.action, key_of(b.action)?, b.word))).collect();
     let mut out = Vec::new();
     let mut end = area.right();
     if let Some((action, key, word)) = keys.pop() {
@@ -69,14 +71,32 @@ fn places(app: &App, area: Rect) -> Vec<Place<'_>> {
     let mut x = area.x + 1;
     for (action, key, word) in keys {
         let width = columns(key, word);
-        // A column of air before the way out.
-        if x.saturating_add(width) >= end {
+        // Two columns of air before the way out.
+        if x.saturating_add(width) + 1 >= end {
             break;
         }
         out.push(Place { action, key, word, x, width });
         x += width + 2;
     }
     out
+}
+
+/// Whether a key does something on the screen as it is. Others work all the same, where they mean something else.
+fn means_something(app: &App, action: Action) -> bool {
+    let live = app.page.is_none() && app.tab == Tab::Live;
+    let focus = focus(app);
+    match action {
+        Action::Back => app.page.is_some() || app.frozen.is_some() || app.filter().is_some(),
+        Action::Inspect | Action::Only => focus != Focus::Text || matches!(app.page, Some(Page::Event(_))),
+        Action::Sort => focus != Focus::Text && app.page.is_none(),
+        Action::Tree => live || focus == Focus::Files,
+        Action::Follow => live || focus == Focus::Opens,
+        Action::NextPane => {
+            let opens = || regions(app).is_some_and(|at| at.opens.outer.height > 0);
+            live || (matches!(app.page, Some(Page::Process(_))) && opens())
+        }
+        _ => true,
+    }
 }
 
 /// What a click at `x` stands for.

@@ -69,7 +69,7 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     footer::draw(app, &theme, at.footer, buf);
     match &app.mode {
         Mode::Normal => {}
-        Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, buf),
+        Mode::Prompt(line) => prompt::draw(app, line, &theme, at.prompt, at.footer, buf),
         Mode::Menu(items) => menu::draw(app, items, &theme, at.body, buf),
         Mode::Columns(cursor) => columns::draw(app, *cursor, &theme, at.body, buf),
         Mode::Help(offset) => help::draw(app, *offset, &theme, at.body, buf),

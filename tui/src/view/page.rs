@@ -13,6 +13,9 @@ use crate::app::page::ProcessPage;
 use crate::app::{App, Pane};
 use crate::escape::escaped;
 
+/// Below this height, in one column, who a process is is told in fewer lines.
+const TIGHT: u16 = 30;
+
 /// Draws the page of a process.
 pub(super) fn process(app: &App, page: &ProcessPage, theme: &Theme, outer: Rect, buf: &mut Buffer) {
     let model = app.model();
@@ -34,14 +37,14 @@ pub(super) fn columns<'a>(app: &App, page: &ProcessPage, theme: &Theme, outer: R
     let inner = inside(outer);
     if inner.width >= 96 {
         let (left, right) = halves(inner);
-        let mut first = who(app, page, theme, usize::from(left.width));
+        let mut first = who(app, page, theme, usize::from(left.width), false);
         first.push(Line::default());
         first.extend(latency(app, page, theme, usize::from(left.width)));
         return vec![(left, first), (right, what(app, page, theme, usize::from(right.width)))];
     }
     // What it misses and opens comes before how long that takes.
     let columns = usize::from(inner.width);
-    let mut all = who(app, page, theme, columns);
+    let mut all = who(app, page, theme, columns, inner.height < TIGHT);
     all.push(Line::default());
     all.extend(what(app, page, theme, columns));
     all.push(Line::default());
@@ -49,8 +52,8 @@ pub(super) fn columns<'a>(app: &App, page: &ProcessPage, theme: &Theme, outer: R
     vec![(inner, all)]
 }
 
-/// Who it is, how often and how fast it opens.
-fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<Line<'a>> {
+/// Who it is, how often and how fast it opens; `tight` where that would leave no room for what it opens.
+fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize, tight: bool) -> Vec<Line<'a>> {
     let model = app.model();
     let ascii = app.settings.look.ascii;
     let room = columns.saturating_sub(13);
@@ -66,7 +69,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         if !facts.command_line.is_empty() {
             let words: Vec<String> =
                 facts.command_line.split(|b| *b == 0).filter(|a| !a.is_empty()).map(escaped).collect();
-            out.extend(lines::paragraph(theme, "command", &words.join(" "), room, 3));
+            out.extend(lines::paragraph(theme, "command", &words.join(" "), room, if tight { 1 } else { 3 }));
         }
         if !facts.exe.is_empty() {
             out.push(line("program", cut_path(&escaped(&facts.exe), room)));
@@ -81,7 +84,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
         .collect();
     let arrow = if ascii { " <- " } else { " ← " };
     let parents = if parents.is_empty() { process.ppid.to_string() } else { parents.join(arrow) };
-    out.extend(lines::paragraph(theme, "parents", &parents, room, 2));
+    out.extend(lines::paragraph(theme, "parents", &parents, room, if tight { 1 } else { 2 }));
     if !page.looked.cgroup.is_empty() {
         if let Some(container) = container(&page.looked.cgroup) {
             out.push(line("container", container));
@@ -101,7 +104,7 @@ fn who<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec<
     let rate = format!("{} a second now", text::rate(process.rate.per_second()));
     out.push(lines::head(theme, &format!("{} opens", thousands(process.opens())), &rate));
     let values: Vec<f64> = page.rates.iter().copied().collect();
-    out.extend(lines::chart(theme, &values, columns.saturating_sub(8), 4, ascii));
+    out.extend(lines::chart(theme, &values, columns.saturating_sub(8), if tight { 2 } else { 4 }, ascii));
     out
 }
 
@@ -160,7 +163,10 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
         }
         out.push(Line::default());
     }
-    out.extend(stacks::process(app, &page.key, theme, columns));
+    let stacks = stacks::process(app, &page.key, theme, columns);
+    // Where there are none it is only said how to get them, which comes last.
+    let (stacks, how) = if stacks.len() > 2 { (stacks, Vec::new()) } else { (Vec::new(), stacks) };
+    out.extend(stacks);
     let kept = format!("of its last {} opens", thousands(detail.opens));
     if !detail.failures.is_empty() {
         out.push(lines::head(theme, "Missed", &kept));
@@ -204,5 +210,7 @@ fn what<'a>(app: &App, page: &ProcessPage, theme: &Theme, columns: usize) -> Vec
             Span::styled(escaped(comm), theme.text()),
         ]));
     }
+    out.push(Line::default());
+    out.extend(how);
     out
 }

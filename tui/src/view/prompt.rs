@@ -13,8 +13,8 @@ use crate::escape::escaped;
 
 const HINT: &str = "words AND · a|b or · !not · comm:nginx path:/etc/** pid:42 user:root err:ENOENT · dur>1ms · failed";
 
-/// Draws it.
-pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &mut Buffer) {
+/// Draws it, and over the `footer` what is wrong with it where there is no room for that beside the mark.
+pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, footer: Rect, buf: &mut Buffer) {
     if area.height < 2 {
         return;
     }
@@ -73,7 +73,9 @@ pub(super) fn draw(app: &App, prompt: &Prompt, theme: &Theme, area: Rect, buf: &
             } else if columns < from {
                 put(buf, from - columns - 1, below.y, columns, &message, theme.bad());
             } else {
-                put_cut(buf, area.x, below.y, area.width, &message, theme.bad());
+                buf.set_style(footer, theme.bar());
+                put(buf, footer.x, footer.y, footer.width, &" ".repeat(usize::from(footer.width)), theme.bar());
+                put_cut(buf, footer.x + 1, footer.y, footer.width.saturating_sub(2), &message, theme.bad());
             }
         }
         None => {

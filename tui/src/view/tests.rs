@@ -183,6 +183,57 @@ fn keys_in_the_footer_never_touch_at_any_width() {
 }
 
 #[test]
+fn a_text_that_goes_on_below_says_so_on_its_border() {
+    for keys in ["5", "Down Enter"] {
+        let mut app = busy(80, 24);
+        press(&mut app, keys);
+        let thumbs = |app: &App| picture(app).lines().filter(|line| line.ends_with('┃')).count();
+        assert!((1..20).contains(&thumbs(&app)), "{}", picture(&app));
+        let above = picture(&app);
+        press(&mut app, "Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down");
+        assert!(picture(&app).lines().rev().take(12).any(|line| line.ends_with('┃')), "{above}{}", picture(&app));
+    }
+}
+
+#[test]
+fn the_footer_has_only_keys_that_do_something_and_the_way_back_where_there_is_one() {
+    let footer = |keys: &str| {
+        let mut app = busy(160, 40);
+        press(&mut app, keys);
+        picture(&app).lines().last().unwrap().to_owned()
+    };
+    for (keys, has, lacks) in [
+        ("1", &["sort", "tree", "pane", "inspect", "follow"][..], &["back"][..]),
+        ("Enter", &["Esc back", "pane", "pause"], &["sort", "tree", "inspect"]),
+        ("Tab Up Enter", &["Esc back", "inspect", "only"], &["sort", "pane", "follow"]),
+        ("2", &["sort", "tree", "inspect"], &["pane", "follow", "back"]),
+        ("3", &["sort", "inspect"], &["tree", "pane", "follow"]),
+        ("4", &["pause", "filter"], &["sort", "inspect", "tree", "only", "pane"]),
+        ("5", &["pause", "filter"], &["sort", "inspect", "tree", "only", "pane"]),
+        ("Space", &["Esc back"], &[]),
+        ("/ n Enter", &["Esc back"], &[]),
+    ] {
+        let footer = footer(keys);
+        for word in has {
+            assert!(footer.contains(word), "{keys}: {word} is missing: {footer}");
+        }
+        for word in lacks {
+            assert!(!footer.contains(word), "{keys}: {word} does nothing: {footer}");
+        }
+    }
+}
+
+#[test]
+fn what_a_process_misses_is_seen_on_its_page_without_scrolling_on_the_smallest_terminal() {
+    let mut app = busy(80, 24);
+    press(&mut app, "/");
+    crate::app::tests::type_in(&mut app, "comm:node");
+    press(&mut app, "Enter Enter");
+    let picture = picture(&app);
+    assert!(picture.contains("ENOENT") && picture.contains("Missed"), "{picture}");
+}
+
+#[test]
 fn the_selected_row_is_one_bar_without_colour() {
     let mut app = busy(80, 24);
     app.settings.look.colors = theme::Colors::None;

@@ -38,7 +38,7 @@ pub(super) fn draw(app: &App, theme: &Theme, columns: &[Column<'_>], outer: Rect
     let longest = columns.iter().map(|(_, text)| text.len()).max().unwrap_or(0);
     let inner = inside(outer);
     let offset = scroll.min(longest.saturating_sub(usize::from(inner.height)));
-    frame::thumb(buf, Rect { width: inner.width + 1, ..inner }, offset, longest, theme, app.settings.look.ascii);
+    frame::thumb(buf, inner, offset, longest, theme, app.settings.look.ascii);
 }
 
 /// The columns of what is on the screen, if that is text.

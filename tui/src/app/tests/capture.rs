@@ -50,6 +50,31 @@ fn what_the_kernel_cannot_do_stays_in_the_line_and_the_capture_before_in_force()
 }
 
 #[test]
+fn whatever_the_kernel_cannot_do_is_marked_under_what_was_typed_with_what_works_on_the_smallest_terminal() {
+    let refusals = [
+        ("nginx", "nginx", "comm:nginx*"),
+        ("uid:0 path~^/etc", "path~^/etc", "path:/etc/**"),
+        ("path:/etc/*/x.conf uid:0", "path:/etc/*/x.conf", "path:/etc/**"),
+        ("comm:ng*nx failed", "comm:ng*nx", "comm:ng*"),
+        ("failed mode:0644", "mode:0644", "flags:c"),
+        ("name:foo", "name:foo", "path:/dir/**"),
+        ("!fd:3", "fd:3", "!failed"),
+    ];
+    for (typed, wrong, nearest) in refusals {
+        let mut app = app(80, 24);
+        press(&mut app, "c");
+        type_in(&mut app, typed);
+        let picture = screen(&app);
+        let lines: Vec<&str> = picture.lines().collect();
+        let at = lines.iter().position(|line| line.contains(" capture ❯ ")).unwrap();
+        let column = |line: &str, text: &str| line.split(text).next().unwrap().chars().count();
+        assert_eq!(column(lines[at + 1], "^"), column(lines[at], wrong), "{picture}");
+        assert_eq!(lines[at + 1].matches('^').count(), wrong.len(), "{picture}");
+        assert!(lines[at + 1..].iter().any(|line| line.contains(&format!("{nearest} works"))), "{picture}");
+    }
+}
+
+#[test]
 fn a_command_stays_what_the_capture_is_confined_to() {
     let mut app = app(140, 30);
     app.settings.capture = CaptureText { text: "failed".into(), command: Some(Vec::new()) };
