@@ -7,103 +7,17 @@ mod common;
 
 use std::{
     os::{fd::FromRawFd as _, fd::OwnedFd},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
-use common::{opentop, pty::Pty, wait_until};
+use common::{
+    opentop,
+    pty::Pty,
+    wait_until,
+    watched::{Busy, Watch, children, ends, ends_after, gone_after, line_of, shell},
+};
 use nix::sys::signal::Signal;
-
-/// The two seconds that a person waits at most; twice as long where the machine has more to do than it can.
-fn longest() -> Duration {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Duration::from_secs(if load > 2.0 * processors as f64 { 4 } else { 2 })
-}
-
-/// Processor time from the wish to the end: detaching costs some, spinning would cost seconds.
-const CPU: Duration = Duration::from_millis(900);
-
-/// A process that opens, to be captured by its pid.
-struct Busy {
-    child: Child,
-    dir: tempfile::TempDir,
-}
-
-impl Busy {
-    fn start(pause: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("watched-file"), "").unwrap();
-        let script = format!("while :; do : < watched-file; {pause}; done");
-        let child = Command::new("sh").args(["-c", &script]).current_dir(dir.path()).spawn().unwrap();
-        Self { child, dir }
-    }
-
-    fn recording(&self) -> PathBuf {
-        self.dir.path().join("x.otop")
-    }
-
-    /// opentop's command line for it: a dashboard that records.
-    fn watched(&self) -> Command {
-        let mut command = opentop();
-        command.args(["-p", &self.child.id().to_string(), "-w"]).arg(self.recording()).arg("--overwrite");
-        command
-    }
-
-    /// The dashboard, with an open on its screen.
-    fn dashboard(&self) -> Pty {
-        let mut pty = Pty::start(&mut self.watched(), 120, 40);
-        pty.wait_for("an open", |screen| screen.contains("watched-file"));
-        pty
-    }
-
-    /// Asserts that the recording is whole: it replays, and the replay has nothing to complain of.
-    fn assert_recorded(&self) {
-        let ended = common::run(["summary", "-r", self.recording().to_str().unwrap()]);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        let [opens, ..] = ended.account();
-        assert!(opens > 0, "{ended:?}");
-        // What the ring lost while nobody read is told as well, and is no fault of the recording.
-        let complaints = ended.stderr.replace("bytes of names missing, of those lost or cut", "");
-        for word in ["cut", "damage", "missing", "incomplete", "not closed"] {
-            assert!(!complaints.contains(word), "{word:?}: {ended:?}");
-        }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Processor time that a process used so far.
-fn cpu(pid: u32) -> Duration {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Duration::ZERO };
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
-}
-
-/// Does what ends it; asserts that it ends in time and does not spin on the way.
-fn ends(pty: &mut Pty, what: &str, wish: impl FnOnce(&mut Pty)) -> std::process::ExitStatus {
-    let pid = pty.child.id();
-    let (before, start) = (cpu(pid), Instant::now());
-    wish(pty);
-    let mut used = before;
-    let status = wait_until(what, || {
-        used = used.max(cpu(pid));
-        pty.child.try_wait().unwrap()
-    });
-    let (took, used) = (start.elapsed(), used.saturating_sub(before));
-    assert!(took < longest(), "{what}: it took {took:?}");
-    assert!(used < CPU, "{what}: it used {used:?} of processor time");
-    common::figure("exits", what, &format!("ended after {} ms", took.as_millis()));
-    status
-}
 
 #[test]
 fn every_signal_that_ends_it_leaves_the_terminal_and_the_recording_in_order() {
@@ -116,6 +30,47 @@ fn every_signal_that_ends_it_leaves_the_terminal_and_the_recording_in_order() {
         pty.assert_restored();
         busy.assert_recorded();
     }
+}
+
+#[test]
+fn so_does_every_other_that_would_end_a_program_of_itself() {
+    require_live!();
+    #[rustfmt::skip]
+    let named = [
+        libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGUSR1, libc::SIGUSR2, libc::SIGXCPU, libc::SIGIO,
+        libc::SIGPWR, libc::SIGSTKFLT,
+    ];
+    let all: Vec<i32> = named.into_iter().chain([libc::SIGRTMIN(), libc::SIGRTMAX()]).collect();
+    let mut longest = Duration::ZERO;
+    for signal in &all {
+        let busy = Busy::start("sleep 0.02");
+        let mut pty = busy.dashboard();
+        let (status, took) = ends_after(&mut pty, &format!("signal {signal}"), |pty| pty.signal_number(*signal));
+        assert_eq!(status.code(), Some(0), "signal {signal}");
+        pty.assert_restored();
+        busy.assert_recorded();
+        longest = longest.max(took);
+    }
+    let found = format!("ended after {} ms at most", longest.as_millis());
+    common::figure("exits", &format!("{} other signals that end a program", all.len()), &found);
+}
+
+#[test]
+fn a_pipe_that_breaks_somewhere_ends_nothing() {
+    require_live!();
+    let busy = Busy::start("sleep 0.02");
+    let mut pty = busy.dashboard();
+    pty.signal(Signal::SIGPIPE);
+    // A file that may grow no more is told, see full_disk.rs.
+    pty.signal(Signal::SIGXFSZ);
+    pty.keys("?");
+    pty.wait_for("the keys", |screen| screen.contains("who opens what"));
+    pty.keys("q");
+    pty.wait_for("the picture", |screen| !screen.contains("who opens what"));
+    pty.keys("q");
+    assert_eq!(pty.wait().code(), Some(0));
+    pty.assert_restored();
+    busy.assert_recorded();
 }
 
 #[test]
@@ -182,68 +137,10 @@ fn a_tmux_that_is_killed_ends_it() {
     tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", &format!("exec {}", words.join(" "))]);
     let pid: u32 = tmux(&["display-message", "-p", "#{pane_pid}"]).trim().parse().unwrap();
     wait_until("an open on the screen", || tmux(&["capture-pane", "-p"]).contains("watched-file").then_some(()));
-    let (before, start) = (cpu(pid), Instant::now());
     let server: i32 = tmux(&["display-message", "-p", "#{pid}"]).trim().parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server), Signal::SIGKILL).unwrap();
-    let mut used = before;
-    wait_until("the end after the server was killed", || {
-        used = used.max(cpu(pid));
-        has_ended(pid).then_some(())
+    gone_after(pid, "tmux is killed", || {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(server), Signal::SIGKILL).unwrap();
     });
-    let took = start.elapsed();
-    assert!(took < longest() && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
-    common::figure("exits", "tmux is killed", &format!("ended after {} ms", took.as_millis()));
-    busy.assert_recorded();
-}
-
-/// Whether a process is gone, or a zombie that nobody reaps.
-fn has_ended(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().unwrap_or_default().split_whitespace().next().is_none_or(|state| state == "Z")
-}
-
-/// A shell with job control, in a terminal.
-fn shell(dir: &Path) -> Pty {
-    let mut command = Command::new("bash");
-    command.args(["--norc", "--noprofile", "--noediting", "-i"]).env("PS1", "ready> ").current_dir(dir);
-    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH");
-    let mut pty = Pty::start(&mut command, 120, 40);
-    pty.wait_for("the prompt", |screen| screen.contains("ready>"));
-    pty
-}
-
-fn line_of(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
-}
-
-#[test]
-fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
-    require_live!();
-    let busy = Busy::start("sleep 0.02");
-    let mut pty = shell(busy.dir.path());
-    pty.keys(&format!("{}\r", line_of(&busy.watched())));
-    for round in 0..3_usize {
-        pty.wait_for("an open", |screen| screen.contains("watched-file") && screen.contains("help"));
-        pty.keys("\x1a");
-        // This round's line and a prompt under it: the earlier rounds' come back to the screen before the shell does, and
-        // what is typed until then is for the dashboard.
-        pty.wait_for("the shell", |screen| {
-            screen.matches("Stopped").count() == round + 1 && screen.trim_end().lines().last() == Some("ready>")
-        });
-        pty.keys(&format!("echo back-$(({round}+1))\r"));
-        pty.wait_for("the shell's answer", |screen| screen.contains(&format!("back-{}", round + 1)));
-        pty.assert_screen_left();
-        pty.keys("fg\r");
-    }
-    pty.wait_for("the dashboard", |screen| screen.contains("watched-file") && screen.contains("help"));
-    pty.keys("q");
-    pty.wait_for("the account, and the prompt", |screen| {
-        screen.contains(" lost") && screen.trim_end().lines().last() == Some("ready>")
-    });
-    pty.keys("exit\r");
-    assert_eq!(pty.wait().code(), Some(0));
-    pty.assert_restored();
     busy.assert_recorded();
 }
 
@@ -256,18 +153,10 @@ fn when_sudo_is_gone_it_ends() {
     pty.keys(&format!("sh -c 'echo $$ >parent; {}; true'\r", line_of(&busy.watched())));
     pty.wait_for("an open", |screen| screen.contains("watched-file") && screen.contains("help"));
     let parent: i32 = std::fs::read_to_string(busy.dir.path().join("parent")).unwrap().trim().parse().unwrap();
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-    let pid: u32 = children.split_whitespace().next().unwrap().parse().unwrap();
-    let (before, start) = (cpu(pid), Instant::now());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent), Signal::SIGKILL).unwrap();
-    let mut used = before;
-    wait_until("the end after the parent was killed", || {
-        used = used.max(cpu(pid));
-        has_ended(pid).then_some(())
+    let pid = children(parent.cast_unsigned())[0];
+    gone_after(pid, "sudo is killed", || {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent), Signal::SIGKILL).unwrap();
     });
-    let took = start.elapsed();
-    assert!(took < longest() && used - before < CPU, "{took:?}, {:?} of processor time", used - before);
-    common::figure("exits", "sudo is killed", &format!("ended after {} ms", took.as_millis()));
     pty.assert_screen_left();
     busy.assert_recorded();
     pty.keys("exit\r");
@@ -359,12 +248,11 @@ fn lines_that_nobody_reads_do_not_keep_it_either() {
     // Nobody reads; the pipe is full after 64 KiB.
     wait_until("a recording", || std::fs::metadata(busy.recording()).ok().filter(|meta| meta.len() > 1000));
     std::thread::sleep(Duration::from_millis(1500));
-    let start = Instant::now();
+    let what = "SIGTERM while nobody reads the lines";
+    let watch = Watch::start(child.id());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    wait_until("the end", || child.try_wait().unwrap());
-    let took = start.elapsed();
-    assert!(took < longest(), "{took:?}");
-    common::figure("exits", "SIGTERM while nobody reads the lines", &format!("ended after {} ms", took.as_millis()));
+    let (_, took) = watch.until(what, || child.try_wait().unwrap());
+    common::figure("exits", what, &format!("ended after {} ms", took.as_millis()));
     busy.assert_recorded();
 }
 

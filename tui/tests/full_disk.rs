@@ -53,6 +53,35 @@ fn a_full_disk_is_told_at_once_and_what_is_there_replays() {
 }
 
 #[test]
+fn a_file_that_may_grow_no_more_is_like_a_full_disk() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("x.otop");
+    // `ulimit -f` counts blocks of 512 bytes or of 1024: 32 or 64 KiB. Beyond it the kernel sends a SIGXFSZ, which kills.
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -f 64; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_opentop"),
+        "trace",
+        "-o",
+        "/dev/null",
+        "-w",
+    ]);
+    command.arg(&recording).args(["--", "sh", "-c", BUSY]).env("XDG_CONFIG_HOME", "/nonexistent");
+    let ended = Ended::of(command.env_remove("LD_LIBRARY_PATH").output().unwrap());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("x.otop: file too large"), "{ended:?}");
+    assert!(ended.stderr.contains("are missing; `opentop -r` replays what it holds"), "{ended:?}");
+    let [opens, _, _, lost] = ended.account();
+    assert_eq!(lost, 0, "the capture itself loses nothing");
+    let replayed = Ended::of(opentop().args(["trace", "-o", "/dev/null", "-r"]).arg(&recording).output().unwrap());
+    let [all, shown, _, missing] = replayed.account();
+    assert!(shown > 100 && shown + missing == all && all <= opens, "{replayed:?}");
+}
+
+#[test]
 fn the_dashboard_goes_on_without_its_recording_and_says_so() {
     require_live!();
     let dir = tempfile::tempdir().unwrap();

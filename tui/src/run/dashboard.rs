@@ -17,6 +17,7 @@ use super::inputs::Inputs;
 use super::keyboard::{self, Typed};
 use super::own::{boot_ns, own};
 use super::stage::{Cast, Stage};
+use super::stops::{Stop, Stops};
 use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
 use super::{Capture, Plan, Wanted, scripted, signals, user};
@@ -200,6 +201,8 @@ async fn run(
             in_words(&error)
         ))
     };
+    // Before the terminal is taken: a SIGTSTP that comes at once would leave it as it is.
+    let mut stops = Stops::watch(options.on_terminal)?;
     let taken = options.on_terminal.then(|| Taken::new(options.mouse)).transpose().map_err(no_terminal)?;
     let no_keys = |e: io::Error| Error::failed(format!("cannot start the reader of keys: {}", in_words(&e)));
     let mut keys = options.on_terminal.then(keyboard::start).transpose().map_err(no_keys)?;
@@ -287,6 +290,19 @@ async fn run(
             _ = resized.recv(), if taken.is_some() => {
                 stage.resize(began.elapsed(), terminal::size());
                 let (columns, rows) = stage.size();
+                update(&mut app, Msg::Resize(columns, rows))
+            }
+            stop = stops.next() => {
+                if let Some(taken) = &taken {
+                    match stop {
+                        Stop::Wanted => taken.suspend(),
+                        Stop::Over => taken.again(),
+                    }
+                    .map_err(no_terminal)?;
+                }
+                stage.resize(began.elapsed(), terminal::size());
+                let (columns, rows) = stage.size();
+                urgent = true;
                 update(&mut app, Msg::Resize(columns, rows))
             }
             typed = typed(&mut keys) => match typed {

@@ -1,5 +1,5 @@
 //! A fault of opentop's own: a panic in whatever thread gives the terminal back, is told in one line, and ends the
-//! session in order with exit code 101.
+//! session in order with exit code 101. What kills on the spot is in `crash.rs`.
 
 use std::{
     cell::Cell,
@@ -30,6 +30,7 @@ pub(super) fn happened() -> bool {
 pub(super) fn watch(ends: Sender<End>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| std::panic::set_hook(Box::new(tell)));
+    super::crash::watch();
     if let Ok(mut tell) = TELL.lock() {
         *tell = Some(ends);
     }
@@ -79,14 +80,33 @@ fn tell(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// A place where a test can have a fault: panics where `OPENTOP_FAULT` names it. Nothing at all in a release build.
+/// A place where a test can have a fault: `OPENTOP_FAULT` names it, and after a colon another fault than a panic (`segv`,
+/// `overflow`, `abort`). Nothing at all in a release build.
 pub(crate) fn point(name: &str) {
     #[cfg(debug_assertions)]
     {
-        static WANTED: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
-        let wanted = WANTED.get_or_init(|| std::env::var_os("OPENTOP_FAULT"));
-        assert!(wanted.as_ref().is_none_or(|wanted| wanted != name), "asked for at \x1b[31m{name}");
+        static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+        let wanted = WANTED.get_or_init(|| std::env::var("OPENTOP_FAULT").ok());
+        let Some(wanted) = wanted else { return };
+        let (place, kind) = wanted.split_once(':').unwrap_or((wanted, "panic"));
+        match kind {
+            _ if place != name => {}
+            // SAFETY: none, on purpose: nothing is ever mapped there, and the kernel answers with SIGSEGV.
+            "segv" => drop(unsafe { std::ptr::read_volatile(std::ptr::without_provenance::<u64>(8)) }),
+            "overflow" => overflow(&[0; 1024]),
+            "abort" => std::process::abort(),
+            _ => panic!("asked for at \x1b[31m{name}"),
+        }
     }
     #[cfg(not(debug_assertions))]
     let _ = name;
+}
+
+/// Fills the stack.
+#[cfg(debug_assertions)]
+#[allow(unconditional_recursion, clippy::only_used_in_recursion, reason = "that is what it is for")]
+fn overflow(before: &[u8; 1024]) {
+    let more = std::hint::black_box([before.len() as u8; 1024]);
+    overflow(&more);
+    std::hint::black_box(more);
 }

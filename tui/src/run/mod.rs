@@ -8,6 +8,7 @@ mod child;
 mod clipboard;
 pub mod config;
 mod costs;
+mod crash;
 pub mod dashboard;
 mod facts;
 pub(crate) mod fault;
@@ -16,6 +17,7 @@ mod frames;
 mod inputs;
 mod keyboard;
 mod look;
+mod modes;
 mod output;
 mod own;
 mod probe_log;
@@ -25,6 +27,7 @@ mod save;
 mod scripted;
 mod signals;
 mod stage;
+mod stops;
 mod summary;
 mod tail;
 pub mod terminal;
@@ -344,9 +347,8 @@ impl Capture {
         match (end, &mut self.command) {
             (End::Signal { signal, keyboard }, Some(command)) => {
                 // A key has sent it to the command already. It ends as the command decides.
-                if let (false, Ok(signal)) = (keyboard, Signal::try_from(signal))
-                    && !command.signal(signal)
-                {
+                let passed_on = keyboard || Signal::try_from(signal).is_ok_and(|signal| command.signal(signal));
+                if !passed_on {
                     // It has become another user's: nobody is there to wait for.
                     self.asked = true;
                     self.origin.stop();

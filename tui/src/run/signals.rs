@@ -1,7 +1,8 @@
 //! Signals that end a session: blocked in every thread, and waited for by one thread of their own.
 //!
 //! A thread that waits learns who sent a signal (a key or a process) and can end the program even while
-//! the main thread is stuck in a write that nobody reads. Not here: SIGTSTP, SIGWINCH, SIGCHLD.
+//! the main thread is stuck in a write that nobody reads. Not here: SIGTSTP, SIGCONT, SIGWINCH, SIGCHLD, and those that
+//! kill on the spot (`crash.rs`).
 
 use std::{
     io::Write as _,
@@ -25,8 +26,25 @@ use tokio::sync::mpsc;
 use super::End;
 use crate::error::Error;
 
-/// Those that end a session.
-const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+/// Those that end a session: everything that would end a program of itself, and leaves it the time to do so in order.
+const ENDING: [libc::c_int; 13] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGXCPU,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
+
+/// Those that a key, or the terminal when it goes, sends to the command as well.
+const OF_THE_TERMINAL: [libc::c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
 /// How long an orderly end may take after a signal before whatever output hangs is given up.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -35,7 +53,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Interrupts a write that hangs. Nobody sends it otherwise, and to whom it comes without a handler it does nothing.
-const NUDGE: Signal = Signal::SIGURG;
+pub(super) const NUDGE: Signal = Signal::SIGURG;
 
 /// Output that hangs is given up: nobody reads it.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
@@ -60,24 +78,36 @@ pub(super) struct Blocked {
 
 /// Holds the signals back. To be called while there is one thread: later ones inherit it.
 pub(super) fn block() -> Result<Blocked, Error> {
-    let mut set = SigSet::empty();
-    for signal in ENDING {
-        // Whoever started opentop with a signal ignored (nohup, a background job) wants it ignored.
-        if !ignored(signal) {
-            set.add(signal);
-        }
-    }
+    // The signals for real time, which nobody has a use for here, end a program as well.
+    let ending = ENDING.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    // Whoever started opentop with a signal ignored (nohup, a background job) wants it ignored.
+    let set = set_of(ending.filter(|signal| !ignored(*signal)));
+    // Nobody waits for SIGXFSZ: a write beyond `ulimit -f` fails with EFBIG then, which is told like a full disk.
+    let mut held = set;
+    held.add(Signal::SIGXFSZ);
     let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))
         .map_err(|errno| Error::failed(format!("blocking signals failed: {}", errno.desc())))?;
     Ok(Blocked { set, before })
 }
 
-fn ignored(signal: Signal) -> bool {
+fn set_of(signals: impl Iterator<Item = libc::c_int>) -> SigSet {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset makes the set a valid one, sigaddset takes a valid one.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        SigSet::from_sigset_t_unchecked(set.assume_init())
+    }
+}
+
+pub(super) fn ignored(signal: libc::c_int) -> bool {
     // SAFETY: all-zero bytes are a valid sigaction; with a null new action sigaction only writes the old one to it.
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+        libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -155,7 +185,8 @@ fn next(set: &SigSet, patience: Option<Duration>) -> Option<Caught> {
         };
         if number > 0 {
             // A key makes the terminal driver send it; SI_USER and the like come from a process.
-            return Some(Caught { number, keyboard: info.si_code == libc::SI_KERNEL });
+            let keyboard = info.si_code == libc::SI_KERNEL && OF_THE_TERMINAL.contains(&number);
+            return Some(Caught { number, keyboard });
         }
         if nix::errno::Errno::last() == nix::errno::Errno::EAGAIN {
             return None;

@@ -4,16 +4,17 @@
 //! from what was written. Colours are what the theme says, whatever the environment does to other libraries.
 
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd as _, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{FlushArg, tcflush};
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
+
+use super::modes;
 
 /// Nothing of a half-drawn frame is seen between these two (DEC private mode 2026; others ignore it).
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -182,11 +183,14 @@ pub struct Output;
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
+            // In this order: whoever gives the terminal back looks at the two in the other.
+            // SAFETY: a system call without a pointer.
+            WRITER.store(unsafe { libc::gettid() }, Ordering::SeqCst);
             // Given back, or read by nobody: what is drawn now is for no one.
-            if !TAKEN.load(Ordering::SeqCst) || super::signals::output_is_given_up() {
-                return Ok(bytes.len());
-            }
-            match nix::unistd::write(io::stdout(), bytes) {
+            let for_no_one = !TAKEN.load(Ordering::SeqCst) || super::signals::output_is_given_up();
+            let written = if for_no_one { Ok(bytes.len()) } else { nix::unistd::write(io::stdout(), bytes) };
+            WRITER.store(0, Ordering::SeqCst);
+            match written {
                 Err(Errno::EINTR) => {}
                 // Whoever shares the descriptor may have made it non-blocking.
                 Err(Errno::EAGAIN) => {
@@ -206,6 +210,9 @@ impl Write for Output {
 /// Whether the terminal is ours now: what whoever gives it back in haste must know.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// The thread that writes a frame, 0 for none: what leaves the screen must come after it.
+static WRITER: AtomicI32 = AtomicI32::new(0);
+
 /// The terminal, taken over; dropping it gives it back.
 #[derive(Debug)]
 pub struct Taken {
@@ -224,7 +231,7 @@ impl Taken {
     }
 
     fn take(&self) -> io::Result<()> {
-        crossterm::terminal::enable_raw_mode()?;
+        modes::raw()?;
         TAKEN.store(true, Ordering::SeqCst);
         let mut out = Output;
         out.write_all(ENTER)?;
@@ -245,6 +252,15 @@ impl Taken {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
         self.take()
     }
+
+    /// Takes the terminal once more after a SIGCONT: whoever sent a SIGSTOP left no time to give it back, and the shell has
+    /// made it its own meanwhile.
+    ///
+    /// # Errors
+    /// When the terminal cannot be taken.
+    pub fn again(&self) -> io::Result<()> {
+        self.take()
+    }
 }
 
 impl Drop for Taken {
@@ -259,15 +275,13 @@ pub fn give_back() {
         return;
     }
     // First what never waits. A terminal that is gone cannot be given back: nothing is left to do about an error here.
-    let _ = crossterm::terminal::disable_raw_mode();
-    let stdout = io::stdout();
+    modes::back();
     if super::signals::output_is_given_up() {
-        // What nobody has read is thrown away, or the following would have to wait behind it.
-        let _ = tcflush(&stdout, FlushArg::TCOFLUSH);
-        if poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(100u16)) != Ok(1) {
-            return;
-        }
+        leave_without_waiting();
+        return;
     }
+    wait_for_the_frame(false);
+    let stdout = io::stdout();
     let mut rest = LEAVE;
     while !rest.is_empty() {
         match nix::unistd::write(&stdout, rest) {
@@ -275,6 +289,53 @@ pub fn give_back() {
             Err(Errno::EINTR) if !super::signals::output_is_given_up() => {}
             Err(_) => return,
         }
+    }
+}
+
+/// The same in a handler of signals: nothing but system calls, and none that waits.
+pub(super) fn give_back_from_a_handler() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        modes::back();
+        leave_without_waiting();
+    }
+}
+
+/// Leaves the screen though nobody may be reading.
+fn leave_without_waiting() {
+    wait_for_the_frame(true);
+    // What nobody has read is thrown away: the following would have to wait behind it, and a pseudo-terminal drops what is
+    // queued when its session ends.
+    // SAFETY: a system call without a pointer.
+    unsafe { libc::tcflush(libc::STDOUT_FILENO, libc::TCOFLUSH) };
+    write_if_there_is_room(libc::STDOUT_FILENO, LEAVE);
+}
+
+/// Waits for a moment until the frame that another thread writes is written, or was broken off where `interrupt`: while it
+/// hangs in its write the kernel lets nobody else write.
+fn wait_for_the_frame(interrupt: bool) {
+    for _ in 0..100 {
+        let writer = WRITER.load(Ordering::SeqCst);
+        // SAFETY: system calls without pointers. A handler of signals has interrupted its own thread's write already.
+        unsafe {
+            if writer == 0 || writer == libc::gettid() {
+                return;
+            }
+            if interrupt {
+                libc::syscall(libc::SYS_tgkill, libc::getpid(), writer, super::signals::NUDGE as libc::c_int);
+            }
+            libc::usleep(1000);
+        }
+    }
+}
+
+/// Writes where that needs no waiting; whether it did. For handlers of signals as well.
+pub(super) fn write_if_there_is_room(fd: RawFd, bytes: &[u8]) -> bool {
+    let mut room = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd and bytes that live for the calls.
+    unsafe {
+        libc::poll(&raw mut room, 1, 100) == 1
+            && room.revents & libc::POLLOUT != 0
+            && libc::write(fd, bytes.as_ptr().cast(), bytes.len()) >= 0
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod documents;
 pub mod pty;
 pub mod recorded;
+pub mod watched;
 
 use std::{
     ffi::OsStr,

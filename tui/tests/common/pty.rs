@@ -21,11 +21,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt},
     sys::{
-        signal::{Signal, kill},
+        signal::Signal,
         stat::Mode,
         termios::{Termios, tcgetattr},
     },
-    unistd::Pid,
 };
 
 use super::PATIENCE;
@@ -151,7 +150,13 @@ impl Pty {
 
     /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        self.signal_number(signal as i32);
+    }
+
+    /// The same for those that only have a number.
+    pub fn signal_number(&self, signal: i32) {
+        // SAFETY: a system call without pointers.
+        assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), signal) }, 0);
     }
 
     /// Changes the size of the terminal.
