@@ -42,6 +42,8 @@ impl Apt {
         for dir in ["lists/partial", "cache/archives/partial", "download"] {
             fs::create_dir_all(work.join(dir))?;
         }
+        // As if nothing were installed: what is may be of another release than what is fetched.
+        fs::write(work.join("status"), "")?;
         let download = work.join("download");
         let work = work.display();
         let mut options = vec![
@@ -49,6 +51,7 @@ impl Apt {
             "Dir::Etc::sourceparts=-".into(),
             "Dir::Etc::preferencesparts=-".into(),
             format!("Dir::State::lists={work}/lists"),
+            format!("Dir::State::status={work}/status"),
             format!("Dir::Cache={work}/cache"),
             format!("APT::Architecture={arch}"),
             format!("APT::Architectures={arch}"),
@@ -68,6 +71,19 @@ impl Apt {
     pub fn search(&self, pattern: &str) -> Result<Vec<String>> {
         let found = cmd::output(self.command("apt-cache").args(["search", "--names-only", pattern]))?;
         Ok(found.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+    }
+
+    /// Packages and all they depend on.
+    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut depends = self.command("apt-cache");
+        depends.args(["depends", "--recurse"]);
+        for relation in ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"] {
+            depends.arg(format!("--no-{relation}"));
+        }
+        // Relations are indented; a package that is only provided by others stands in angle brackets.
+        let listed = cmd::output(depends.args(packages))?;
+        let names = listed.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Unpacks packages (`name` or `name=version`) into a folder. Their files come back, named after package and version.

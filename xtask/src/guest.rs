@@ -42,6 +42,10 @@ pub fn root(machine: &Machine, kernel: Kernel, package: &Path, main: &str) -> Re
     for path in &machine.keep {
         root.tree(path)?;
     }
+    for (place, file) in &machine.place {
+        let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        root.file(place, 0o755, &content);
+    }
     for dir in [
         "/proc",
         "/sys",

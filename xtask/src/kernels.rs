@@ -72,6 +72,15 @@ impl Kernel {
         self.fetch(&cache).with_context(|| format!("cannot fetch kernel {} from {}", self.name, self.suite))
     }
 
+    /// What it calls itself: 6.1.0-40-cloud-amd64.
+    pub fn release(self) -> Result<String> {
+        let package = self.package(false)?;
+        let name = package.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.split('_').next().unwrap_or_default();
+        let release = ["linux-image-", "linux-binary-"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        release.map(str::to_owned).with_context(|| format!("{name} tells no release"))
+    }
+
     /// The bootable image in an unpacked package.
     pub fn image(package: &Path) -> Result<PathBuf> {
         find(package, "vmlinuz").with_context(|| format!("no vmlinuz in {}", package.display()))

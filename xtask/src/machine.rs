@@ -75,6 +75,8 @@ pub struct Machine {
     pub add: Vec<PathBuf>,
     /// Files and folders of this machine that are there in the same place.
     pub keep: Vec<PathBuf>,
+    /// Files that go elsewhere, each with the place; as they are, without what they load.
+    pub place: Vec<(String, PathBuf)>,
     /// Whether to look for a newer package of the kernel.
     pub update: bool,
     /// MiB.
@@ -116,6 +118,19 @@ impl Outcome {
 }
 
 impl Machine {
+    /// One with these programs and nothing more.
+    pub fn new(programs: Programs) -> Self {
+        Self {
+            programs,
+            add: Vec::new(),
+            keep: Vec::new(),
+            place: Vec::new(),
+            update: false,
+            memory: 1024,
+            attach: None,
+        }
+    }
+
     /// Boots, runs `script` in its shell, and powers off.
     pub fn run(&self, kernel: Kernel, script: &str, timeout: Duration, echo: Echo) -> Result<Outcome> {
         let work = tempfile::tempdir()?;

@@ -5,6 +5,7 @@ mod assets;
 mod bench;
 mod captures;
 mod cmd;
+mod compare;
 mod cross;
 mod demo;
 mod dist;
@@ -36,6 +37,8 @@ enum Task {
     Assets,
     /// Measure what opentop costs, beside what other tools cost
     Bench(bench::Args),
+    /// Compare what opentop sees with what other tools see, in a virtual machine
+    Compare(compare::Args),
     /// Make the demo cast and its picture under assets/ from the sample recording there
     Demo(demo::Args),
     /// Run the tests that have figures, and write these into the table of SECURITY.md
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Assets => assets::main().map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::main(&args),
+        Task::Compare(args) => compare::main(&args),
         Task::Demo(args) => demo::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Dist(args) => dist::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Figures => figures::main(),

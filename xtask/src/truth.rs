@@ -11,25 +11,34 @@ use serde_json::{Value, json};
 
 /// One open as the truth program tells it; its fields are described there.
 #[derive(Deserialize)]
-struct Told {
-    case: String,
-    via: String,
-    pid: i64,
-    tid: Option<i64>,
+pub struct Told {
+    pub case: String,
+    pub via: String,
+    pub pid: i64,
+    pub tid: Option<i64>,
     ppid: i64,
-    uid: i64,
-    comm: String,
-    name: Option<String>,
-    path: Option<String>,
+    pub uid: i64,
+    pub comm: String,
+    pub name: Option<String>,
+    pub path: Option<String>,
     flags: Option<i64>,
     resolve: i64,
-    mode: i64,
-    ret: i32,
+    pub mode: i64,
+    pub ret: i32,
     no_fd: bool,
     arch: String,
     compat: bool,
     deleted: bool,
     truncated: bool,
+}
+
+/// The opens that the truth program tells of, without the cases that the machine could not do.
+pub fn told(lines: &str) -> Result<Vec<Told>> {
+    let values = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).with_context(|| format!("not a JSON line: {line}")));
+    let values = values.filter(|value| value.as_ref().map_or(true, |value| value.get("skipped").is_none()));
+    values.map(|value| Ok(serde_json::from_value(value?)?)).collect()
 }
 
 /// What became of one case, or of one check of the whole trace.

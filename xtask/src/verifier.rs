@@ -51,14 +51,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let mut complaints = Vec::new();
     for kernel in kernels {
         machine::install(kernel.arch)?;
-        let machine = Machine {
-            programs: Programs::for_tests()?,
-            add: Vec::new(),
-            keep: Vec::new(),
-            update: false,
-            memory: 1024,
-            attach: None,
-        };
+        let machine = Machine::new(Programs::for_tests()?);
         let work = tempfile::tempdir()?;
         machine.run(kernel, SCRIPT, Duration::from_secs(300), Echo::Quiet)?.unpack(work.path())?;
         let said = fs::read_to_string(work.path().join("doctor")).context("the doctor said nothing")?;

@@ -47,12 +47,11 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let kernel = Kernel::named(&args.kernel)?;
     machine::install(kernel.arch)?;
     let machine = Machine {
-        programs: Programs::build(kernel.arch, args.dev)?,
         add: args.add.clone(),
-        keep: Vec::new(),
         update: args.update,
         memory: args.memory,
         attach: args.attach.clone(),
+        ..Machine::new(Programs::build(kernel.arch, args.dev)?)
     };
     if args.command.is_empty() {
         return shell(&machine, kernel);

@@ -24,7 +24,7 @@ pub fn boot(kernel: &str, plan: Plan, figures: &mut Figures) -> Result<()> {
     add.extend([cmd::target_dir().join("release/load"), cmd::target_dir().join("release/examples/stage")]);
     add.extend(cmd::which("opensnoop"));
     let programs = machine::Programs::build(kernel.arch, false)?;
-    let machine = Machine { programs, add, keep: Vec::new(), update: false, memory: 2048, attach: None };
+    let machine = Machine { add, memory: 2048, ..Machine::new(programs) };
     let script = format!(
         "xtask bench --inside /out/bench.json{} 2>/out/said; echo $? >/out/status",
         if plan.quick { " --quick" } else { "" }

@@ -65,12 +65,9 @@ pub(super) fn sample() -> Result<Vec<u8>> {
     machine::install(kernel.arch)?;
     let headers = HEADERS.iter().chain(&["unistd.h"]).map(|name| Path::new("/usr/include").join(name));
     let machine = Machine {
-        programs: Programs::build(kernel.arch, false)?,
         add: ["/usr/bin/tcc", "/usr/bin/make"].map(PathBuf::from).to_vec(),
         keep: COMPILER.iter().map(PathBuf::from).chain(headers.filter(|path| path.exists())).collect(),
-        update: false,
-        memory: 1024,
-        attach: None,
+        ..Machine::new(Programs::build(kernel.arch, false)?)
     };
     let outcome = machine.run(kernel, STORY, Duration::from_secs(300), Echo::Live)?;
     ensure!(outcome.status == 0, "the story ended with {}", outcome.status);

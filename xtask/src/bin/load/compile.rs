@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::{Args, Done};
+use crate::{Args, Done, children};
 
 /// Folders of the search path. A header is in one of them.
 const FOLDERS: usize = 6;
@@ -29,29 +29,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Done> {
         fs::write(folders[header % FOLDERS].join(format!("header{header}.h")), &text)?;
     }
     let started = Instant::now();
-    let (mut next, mut running, mut failed) = (0, 0, 0);
-    while next < args.count || running > 0 {
-        if next < args.count && running < args.jobs.max(1) {
-            // SAFETY: there is one thread, so the child may do anything.
-            match unsafe { libc::fork() } {
-                0 => {
-                    let done = unit(next, &root, &folders).is_ok();
-                    // SAFETY: ends the child, no destructor of the parent's runs in it.
-                    unsafe { libc::_exit(i32::from(!done)) };
-                }
-                pid if pid < 0 => return Err(io::Error::last_os_error()),
-                _ => (next, running) = (next + 1, running + 1),
-            }
-            continue;
-        }
-        let mut status = 0;
-        // SAFETY: one int to write to.
-        if unsafe { libc::wait(&raw mut status) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        running -= 1;
-        failed += u64::from(status != 0);
-    }
+    let failed = children::run(args.count, args.jobs, |number| unit(number, &root, &folders))?;
     let time = started.elapsed();
     fs::remove_dir_all(&root)?;
     if failed > 0 {

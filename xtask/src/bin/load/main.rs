@@ -8,6 +8,7 @@
 //! With `--warm` it first opens another file, FILE.warm, until its standard input has a line (or ends): then a tool is
 //! up, and the count begins. The report is one line of JSON.
 
+mod children;
 mod compile;
 mod opens;
 mod processes;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::{Args, Done, c_path, opens};
+use crate::{Args, Done, c_path, children, opens};
 
 /// `--count` processes, `--jobs` at a time, each of which opens `--path` `--opens` times and ends.
 pub(crate) fn run(args: &Args) -> io::Result<Done> {
@@ -12,29 +12,9 @@ pub(crate) fn run(args: &Args) -> io::Result<Done> {
     }
     let path = c_path(&args.path)?;
     let started = Instant::now();
-    let (mut left, mut running, mut failed) = (args.count, 0, 0);
-    while left > 0 || running > 0 {
-        if left > 0 && running < args.jobs.max(1) {
-            // SAFETY: there is one thread; the child makes system calls and leaves by _exit.
-            match unsafe { libc::fork() } {
-                0 => {
-                    let done = (0..args.opens).all(|_| opens::open(&path, args.missing).is_ok());
-                    // SAFETY: ends the child, no destructor of the parent's runs in it.
-                    unsafe { libc::_exit(i32::from(!done)) };
-                }
-                pid if pid < 0 => return Err(io::Error::last_os_error()),
-                _ => (left, running) = (left - 1, running + 1),
-            }
-            continue;
-        }
-        let mut status = 0;
-        // SAFETY: one int to write to.
-        if unsafe { libc::wait(&raw mut status) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        running -= 1;
-        failed += u64::from(status != 0);
-    }
+    let failed = children::run(args.count, args.jobs, |_| {
+        (0..args.opens).try_for_each(|_| opens::open(&path, args.missing).map(drop))
+    })?;
     if failed > 0 {
         return Err(io::Error::other(format!("{failed} processes could not open {}", args.path.display())));
     }

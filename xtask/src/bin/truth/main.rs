@@ -11,7 +11,7 @@ mod arch;
 mod calls;
 mod captures;
 #[path = "../../../../tui/src/escape.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "opentop's file, of which one function is used here")]
 mod escape;
 mod names;
 mod places;
