@@ -2,15 +2,17 @@
 
 #![allow(missing_docs, reason = "what criterion_group! makes has none")]
 
+mod common;
+
 use std::hint::black_box;
 
+use common::session;
 use criterion::{Criterion, criterion_group, criterion_main};
 use opentop::{
     event::RecordBuilder,
     filter::Filter,
     headless::{Format, Writer, summary},
     model::{Model, Options},
-    session::{AttachKind, Session},
     source::Batch,
 };
 
@@ -30,20 +32,6 @@ fn batch() -> Batch {
         batch.push(&record.at(1_000_000_000 + n * 2_500).build());
     }
     batch
-}
-
-fn session() -> Session {
-    Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "host".into(),
-        wall_offset_ns: 1_700_000_000_000_000_000,
-        start_ns: 0,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 8 << 20,
-    }
 }
 
 fn opens(c: &mut Criterion) {

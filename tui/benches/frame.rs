@@ -1,17 +1,16 @@
 //! How long a frame takes at 200×50, with 100,000 processes in the table and 400,000 opens a second coming in: a line for
 //! each figure, in ms. Not criterion's: what matters is the slowest in a hundred.
 
+mod common;
+
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable as _;
 use opentop::{
-    app::{App, Look, Msg, Prefs, Settings, Tab, update},
+    app::{Msg, update},
     event::RecordBuilder,
-    filter::Filter,
-    model::Options,
-    session::{AttachKind, Session},
     source::{Batch, Counters, Input, Totals},
-    view::{self, theme},
+    view,
 };
 use probe_common::{ProcessCounts, ProcessKey};
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -23,7 +22,7 @@ const OPENS_A_FRAME: u64 = 400_000 / FRAMES_A_SECOND;
 const BATCH: u64 = 4096;
 
 fn main() {
-    let mut app = app();
+    let mut app = common::app();
     let began = Instant::now();
     let (mut draws, mut takes, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 50));
@@ -71,35 +70,6 @@ fn main() {
 #[allow(clippy::print_stdout, reason = "it is a bench: its output is read by xtask")]
 fn show(line: &str) {
     println!("{line}");
-}
-
-fn app() -> App {
-    let session = Session {
-        attach: AttachKind::Kprobe,
-        reason: "first choice".into(),
-        kernel: "6.1.0".into(),
-        hostname: "host".into(),
-        wall_offset_ns: 1_700_000_000_000_000_000,
-        start_ns: 0,
-        routes: Vec::new(),
-        capture: "all".into(),
-        ring_bytes: 8 << 20,
-    };
-    let settings = Settings {
-        capture: opentop::app::CaptureText::default(),
-        prefs: Prefs::default(),
-        model: Options::default(),
-        look: Look { theme: theme::Name::Dark, colors: theme::Colors::True, ascii: false },
-        live: true,
-        time_zone: jiff::tz::TimeZone::UTC,
-        parse: Filter::parse,
-        filter: None,
-        stacks: false,
-    };
-    let mut app = App::new(session, settings);
-    update(&mut app, Msg::Resize(200, 50));
-    app.tab = Tab::Live;
-    app
 }
 
 fn batch(open: &mut u64, n: u64, now: u64) -> Batch {

@@ -6,14 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench: a panic is the report, and it prints")]
 
+mod common;
+
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use opentop::app::{App, Effect, Look, Msg, Prefs, Settings, update};
+use opentop::app::{App, Effect, Msg, update};
 use opentop::run::terminal::Screen;
-use opentop::session::{AttachKind, Session};
 use opentop::source::{Batch, Counters, Input, Totals};
-use opentop::view::theme;
 use probe_common::{ProcessCounts, ProcessKey, RECORD_VERSION, RecordHeader, route};
 
 const PROCESSES: u32 = 100_000;
@@ -91,32 +91,8 @@ impl std::fmt::Display for Times {
 
 impl Run {
     fn new(processes: u32) -> Self {
-        let session = Session {
-            attach: AttachKind::Kprobe,
-            reason: "first choice".into(),
-            kernel: "6.1.0".into(),
-            hostname: "bench".into(),
-            wall_offset_ns: 1_700_000_000_000_000_000,
-            start_ns: 0,
-            routes: Vec::new(),
-            capture: "all".into(),
-            ring_bytes: 8 << 20,
-        };
-        let settings = Settings {
-            capture: opentop::app::CaptureText::default(),
-            prefs: Prefs::default(),
-            model: opentop::model::Options::default(),
-            look: Look { theme: theme::Name::Dark, colors: theme::Colors::True, ascii: false },
-            live: true,
-            time_zone: jiff::tz::TimeZone::UTC,
-            parse: opentop::filter::Filter::parse,
-            filter: None,
-            stacks: false,
-        };
-        let mut app = App::new(session, settings);
-        update(&mut app, Msg::Resize(200, 50));
         let screen = Screen::new(Vec::new(), 200, 50);
-        let mut run = Self { app, screen, processes, now_ns: S, opens: 0, random: 1 };
+        let mut run = Self { app: common::app(), screen, processes, now_ns: S, opens: 0, random: 1 };
         // Full from the beginning: every process is there, and the history.
         for _ in 0..2 {
             for _ in 0..FRAMES_PER_SECOND {

@@ -8,7 +8,7 @@ pub use table::{BINDINGS, PROMPT_KEYS};
 
 /// What a key can do on the main screens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is explained, to users, by its row in the table.
+#[allow(missing_docs, reason = "each is explained, to users, by its row in the table")]
 pub enum Action {
     Help,
     Filter,

@@ -3,7 +3,6 @@
 use probe_common::{COMM_LEN, ProcessKey};
 
 use super::histogram::Histogram;
-use super::processes::Retired;
 use super::rate::{Rate, Spark};
 
 /// A rate may change by this share before its row changes its place.
@@ -11,6 +10,17 @@ const STEADY: f64 = 0.2;
 
 /// No record yet.
 pub(super) const NONE: u64 = u64::MAX;
+
+/// What retired and folded processes add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// How many processes.
+    pub processes: u64,
+    /// Their opens.
+    pub opens: u64,
+    /// Their failures.
+    pub failed: u64,
+}
 
 /// One process.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use probe_common::{ProcessCounts, ProcessKey};
 use rustc_hash::FxHashMap;
 
 use super::process::NONE;
-pub use super::process::Process;
+pub use super::process::{Process, Retired};
 use super::slab::Slab;
 use crate::event::Event;
 
@@ -18,17 +18,6 @@ pub const MAX_PROCESSES: usize = 131_072;
 
 /// Longest last path kept of a process whose last record has left the history, bytes: its end is what names the file.
 const LAST_PATH: usize = 256;
-
-/// What retired and folded processes add up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retired {
-    /// How many processes.
-    pub processes: u64,
-    /// Their opens.
-    pub opens: u64,
-    /// Their failures.
-    pub failed: u64,
-}
 
 /// All processes.
 #[derive(Clone, Debug, Default)]

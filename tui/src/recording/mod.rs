@@ -13,6 +13,7 @@ mod index;
 pub mod keys;
 pub mod opening;
 pub mod payload;
+mod queue;
 pub mod reader;
 mod rebase;
 pub mod recorder;

@@ -6,15 +6,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-use probe_common::{ProcessCounts, ProcessKey};
 use rustc_hash::FxHashMap;
 
 use super::file::Options;
+use super::queue::{Message, Shared, merge_counters};
 use super::worker::{Files, Worker};
 use crate::error::{Error, in_words};
 use crate::session::Session;
@@ -31,35 +31,6 @@ const FACTS_BACK: usize = 16 * 1024;
 
 /// Stacks, and counts by stack, kept back while the queue is full.
 const STACKS_BACK: usize = 16 * 1024;
-
-/// What goes to the recorder's thread.
-#[derive(Debug)]
-pub(super) enum Message {
-    Batch(Batch),
-    Counters(Box<Counters>),
-    Facts(Vec<ProcessFacts>),
-    Stacks(Box<Stacks>),
-    Capture(Box<CaptureChange>),
-}
-
-/// What the recorder's thread and its owner both see.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) records: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    pub(super) files: AtomicU64,
-    pub(super) queued_bytes: AtomicUsize,
-    pub(super) failing: AtomicBool,
-    error: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub(super) fn set_error(&self, message: String) {
-        self.failing.store(true, Ordering::Relaxed);
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-    }
-}
 
 /// How a recording stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,13 +269,4 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Brings `into` up to date with `newer`, with its rows in `rows`.
-pub(super) fn merge_counters(into: &mut Counters, rows: &mut FxHashMap<ProcessKey, ProcessCounts>, newer: &Counters) {
-    into.at_ns = newer.at_ns;
-    into.totals = newer.totals;
-    into.ring_used = newer.ring_used;
-    into.others = newer.others.or(into.others);
-    rows.extend(newer.processes.iter().copied());
 }

@@ -11,6 +11,7 @@
     reason = "test code: a panic is the report; each test binary uses its own part of this"
 )]
 
+pub mod casts;
 pub mod documents;
 pub mod pty;
 pub mod recorded;
