@@ -1,7 +1,8 @@
 //! The process table: what the kernel counted, joined with what was seen.
 //!
 //! Counts are the kernel's (exact whatever the ring lost); until they first arrive, what was seen stands in. Exited
-//! processes stay for a while, then retire into one sum, so that the table is bounded and its total stays exact.
+//! processes stay for a while, the last [`MAX_EXITED`] of them, then retire into one sum, so that the table is bounded and
+//! its total stays exact.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,10 @@ use crate::event::Event;
 
 /// Most processes kept. Beyond it the exited retire early, then the quietest.
 pub const MAX_PROCESSES: usize = 131_072;
+
+/// Most exited processes kept: with a thousand short ones a second there is no end to them, and their rows are what the
+/// memory of a busy hour goes to. As many as the kernel's own table has rows.
+pub const MAX_EXITED: usize = 16_384;
 
 /// Longest last path kept of a process whose last record has left the history, bytes: its end is what names the file.
 const LAST_PATH: usize = 256;
@@ -208,6 +213,9 @@ impl Processes {
         if !process.active {
             process.active = true;
             self.active.push(index);
+        }
+        if self.exited.len() > MAX_EXITED {
+            self.retire_oldest_exited();
         }
     }
 

@@ -72,6 +72,21 @@ fn the_process_table_is_bounded_and_its_total_stays_exact() {
 }
 
 #[test]
+fn of_many_short_processes_the_last_stay_and_the_sum_of_all_is_exact() {
+    let mut model = Model::new(Options::default());
+    let all = 3 * processes::MAX_EXITED as u32;
+    for chunk in 0..all / 1024 {
+        let rows = (chunk * 1024..(chunk + 1) * 1024).map(|i| (key(i), counts(2, 1, true))).collect();
+        model.counters(&reading(S + u64::from(chunk), 0, rows));
+    }
+    assert_eq!(model.processes.len(), processes::MAX_EXITED);
+    assert!(model.processes.by_key(&key(all - 1)).is_some() && model.processes.by_key(&key(0)).is_none());
+    assert!(model.processes.end() <= processes::MAX_EXITED + 64, "places are used again");
+    let kept: u64 = model.processes.iter().map(|(_, p)| p.opens()).sum();
+    assert_eq!(kept + model.processes.retired().opens, 2 * u64::from(all));
+}
+
+#[test]
 fn the_last_path_of_a_process_outlives_its_record() {
     let mut model = Model::new(Options { history: Limits { events: 2, bytes: 1 << 20 }, ..Options::default() });
     model.batch(&batch(&[RecordBuilder::new(7, "sh", "old").dir("/home/u")]));
