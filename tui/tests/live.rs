@@ -49,6 +49,25 @@ fn a_command_is_seen_from_its_first_open_to_its_last() {
 }
 
 #[test]
+fn processes_beyond_the_kernels_table_are_told_of_as_what_the_summary_makes_of_them() {
+    require_live!();
+    let loops = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do cat /dev/null; done";
+    let ended = run(["summary", "--process-rows", "4", "--format", "json", "--", "sh", "-c", loops]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let table: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let rows = table["processes"].as_array().unwrap();
+    assert!(rows.len() >= 13, "a row for each process whose records came: {table:#}");
+    let shown: u64 = rows.iter().map(|row| row["opens"].as_u64().unwrap()).sum();
+    assert_eq!(shown, table["totals"]["opens"].as_u64().unwrap(), "{table:#}");
+    assert_eq!(table.get("others"), None, "nothing is left for a row of others: {table:#}");
+    let beyond = table["losses"]["process_table_full"].as_u64().unwrap();
+    assert!(beyond > 0 && beyond < shown, "{table:#}");
+    let told = format!("{beyond} opens found the kernel's table of processes full");
+    assert!(ended.stderr.contains(&told), "{ended:?}");
+    assert!(!ended.stderr.contains("others"), "stderr names a row that the table does not have: {ended:?}");
+}
+
+#[test]
 fn the_exit_status_is_the_commands() {
     require_live!();
     assert_eq!(trace("exit 7").code, Some(7));

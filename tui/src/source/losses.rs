@@ -101,9 +101,10 @@ losses! {
     /// Relative names whose directory is missing or cut: shown, and marked.
     dir_incomplete: Marked, "relative, the directory missing or cut",
         "shown with a relative name whose directory is missing or cut";
-    /// Opens counted in the row of all others because the process table was full.
-    process_table_full: Told, "counted under others: table full",
-        "counted under \"others\": the process table was full";
+    /// Opens that the kernel counted in its row of all others because the process table was full: a process's row has
+    /// what its records told.
+    process_table_full: Told, "beyond the table: counted by record",
+        "opens found the kernel's table of processes full: the totals have them all, a process's row those whose records came";
     /// Opens whose user stack was asked for and could not be had.
     stack_user: Stack, "without their user stack",
         "without their user stack: its place in the stack map was taken, or there was none to walk";
