@@ -28,7 +28,9 @@ pub(super) fn with<R: Send>(work: impl FnOnce(&Path) -> R + Send) -> Result<R, S
         let why = |what: &str, e: nix::Error| format!("tracefs is not mounted, and {what} failed: {}", e.desc());
         unshare(CloneFlags::CLONE_NEWNS).map_err(|e| why("a mount namespace for it", e))?;
         let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|e| why("making it private", e))?;
+        // In a chroot the root is no mount, and that is refused: there /sys has been mounted for itself.
+        let private = |dir| mount(none, dir, none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none);
+        private("/").or_else(|_| private("/sys")).map_err(|e| why("making it private", e))?;
         mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none).map_err(|e| why("mounting it", e))?;
         Ok(work(Path::new(TRACEFS)))
     };
