@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_opentop_global_optspecs
-    string join \n f/filter= cast= cast-size= keys= c/capture= p/pid= u/user= x/failed stacks duration= attach= ring-size= process-rows= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
+    string join \n f/filter= cast= cast-size= keys= c/capture= p/pid= u/user= x/failed stacks duration= attach= ring-size= process-rows= scope-rows= probe-log= probe-log-level= keep-privileges r/read= w/write= overwrite rotate= theme= layout= history= interval= no-color ascii= no-mouse= h/help V/version
 end
 
 function __fish_opentop_needs_command
@@ -38,6 +38,7 @@ fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_needs_command" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
 complete -c opentop -n "__fish_opentop_needs_command" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
+complete -c opentop -n "__fish_opentop_needs_command" -l scope-rows -d 'Rows of the kernel\'s table of captured processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_needs_command" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_needs_command" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'
@@ -68,7 +69,7 @@ complete -c opentop -n "__fish_opentop_needs_command" -l overwrite -d 'With -w: 
 complete -c opentop -n "__fish_opentop_needs_command" -l no-color -d 'No colours, as with NO_COLOR in the environment'
 complete -c opentop -n "__fish_opentop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c opentop -n "__fish_opentop_needs_command" -s V -l version -d 'Print version'
-complete -c opentop -n "__fish_opentop_needs_command" -a "trace" -d 'One line for each open: text, JSON or CSV'
+complete -c opentop -n "__fish_opentop_needs_command" -a "trace" -d 'One line for each open: text, JSON, CSV, or a row of Parquet'
 complete -c opentop -n "__fish_opentop_needs_command" -a "summary" -d 'The exact table of processes when the capture ends: opens, failures, latency, most opened paths'
 complete -c opentop -n "__fish_opentop_needs_command" -a "doctor" -d 'What this kernel and these privileges allow, and the exact command for what they don\'t'
 complete -c opentop -n "__fish_opentop_needs_command" -a "config" -d 'Write the configuration with every default and where it belongs to stdout'
@@ -90,6 +91,7 @@ fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
+complete -c opentop -n "__fish_opentop_using_subcommand trace" -l scope-rows -d 'Rows of the kernel\'s table of captured processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand trace" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'
@@ -127,6 +129,7 @@ fentry\t'fentry and fexit: every way of opening, kernels with BPF trampolines'
 tracepoint\t'System call tracepoints: nearly every kernel, but no `io_uring`'"
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l ring-size -d 'Size of the ring between kernel and opentop: 64K, 8M; rounded up to a power of two' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l process-rows -d 'Rows of the kernel\'s table of processes: for tests of what happens when it is full' -r
+complete -c opentop -n "__fish_opentop_using_subcommand summary" -l scope-rows -d 'Rows of the kernel\'s table of captured processes: for tests of what happens when it is full' -r
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l probe-log -d 'Write the probe\'s own log lines, on what it could not see or hand over, to this file; free when not given' -r -F
 complete -c opentop -n "__fish_opentop_using_subcommand summary" -l probe-log-level -d 'How much the probe logs' -r -f -a "error\t'What should never happen'
 warn\t'Opens that were lost or cannot be paired, by thread'

@@ -139,7 +139,7 @@ pub struct CastArgs {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One line for each open: text, JSON or CSV
+    /// One line for each open: text, JSON, CSV, or a row of Parquet
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(Box<TraceArgs>),
     /// The exact table of processes when the capture ends: opens, failures, latency, most opened paths
