@@ -16,7 +16,7 @@ use std::{
 use crate::{
     error::Error,
     filter::capture::{CaptureProgram, Check, Clause, Condition, Inclusive, Number},
-    privilege::Capabilities,
+    privilege::{self, Capabilities},
     probe::{self, Probe},
     session::{AttachKind, ProgramCost, RouteState, Session},
 };
@@ -28,14 +28,18 @@ pub struct Facts {
     pub kernel: String,
     /// `uname -m`.
     pub machine: String,
-    /// Size of the kernel's BTF, bytes.
+    /// Size of the kernel's BTF, bytes, where it can be used.
     pub btf: Option<u64>,
+    /// Why it cannot.
+    pub no_btf: Option<String>,
     /// Whether the kernel has kprobes for perf.
     pub kprobes: bool,
     /// Where tracefs is mounted.
     pub tracefs: Option<PathBuf>,
     /// The mode of lockdown in force, where the kernel has lockdown: "none", "integrity", "confidentiality".
     pub lockdown: Option<String>,
+    /// `kernel.perf_event_paranoid`; `None` where the kernel has no perf events.
+    pub paranoid: Option<i32>,
     /// Capabilities in effect.
     pub capabilities: Capabilities,
     /// Whether the effective user is root.
@@ -91,23 +95,25 @@ pub fn gather(typed: &[OsString]) -> Facts {
             }),
         ));
     }
+    let btf = probe::btf();
     Facts {
         kernel: text(uname.as_ref().map(|u| u.release())),
         machine: text(uname.as_ref().map(|u| u.machine())),
-        btf: fs::metadata("/sys/kernel/btf/vmlinux").ok().map(|m| m.len()),
+        btf: btf.as_ref().ok().copied(),
+        no_btf: btf.err(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
             .into_iter()
             .map(PathBuf::from)
             .find(|dir| dir.join("events").is_dir()),
         lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|modes| bracketed(&modes)),
+        paranoid: fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok().and_then(|n| n.trim().parse().ok()),
         capabilities: Capabilities::effective(),
         root: nix::unistd::geteuid().is_root(),
         memlock: memlock(),
         jit: fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").ok().and_then(|n| n.trim().parse().ok()),
         namespaces: namespaces(),
-        seccomp: fs::read_to_string("/proc/self/status")
-            .is_ok_and(|s| s.lines().any(|l| l.split_whitespace().eq(["Seccomp:", "2"]))),
+        seccomp: privilege::filtered(),
         terminal: terminal(),
         trials,
         programs,

@@ -73,6 +73,13 @@ impl Capabilities {
     }
 }
 
+/// Whether a filter of system calls stands over this process, as it does in containers.
+#[must_use]
+pub fn filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]))
+}
+
 /// What this process lacks for a capture.
 #[must_use]
 pub fn missing_here() -> Vec<Capability> {

@@ -130,6 +130,29 @@ fn lines_for_people_go_through_one_writer_that_checks_for_errors() {
 }
 
 #[test]
+fn every_thread_and_task_has_a_place_where_a_test_has_a_fault() {
+    let tests = fs::read_to_string(workspace().join("tui/tests/panics.rs")).unwrap();
+    // Threads whose answer is waited for where they are started, before there is a terminal or once it is given back.
+    let waited_for = ["tui/src/probe/", "tui/src/run/sandbox/"];
+    let starts = [".spawn(", "spawn_blocking("];
+    let (mut without, mut untested, mut all) = (Vec::new(), Vec::new(), 0);
+    for source in sources(&["tui/src"]) {
+        let started = source.lines_with(&starts).count();
+        let points: Vec<&str> =
+            source.code.split("fault::point(\"").skip(1).map(|p| p.split('"').next().unwrap()).collect();
+        all += points.len();
+        untested
+            .extend(points.iter().filter(|point| !tests.contains(&format!("\"{point}\""))).map(|p| (*p).to_owned()));
+        if points.len() < started && !waited_for.iter().any(|dir| source.path.starts_with(dir)) {
+            without.push(format!("{}: {started} started, {} places", source.path, points.len()));
+        }
+    }
+    assert!(all >= 14, "{all} places: this test looks in the wrong place");
+    none("threads without `fault::point`", without.into_iter());
+    none("places that tui/tests/panics.rs does not try", untested.into_iter());
+}
+
+#[test]
 fn comments_and_tests_are_not_taken_for_code() {
     let text = "//! aya::\nfn f() {} // aya::\n\n#[cfg(test)]\nmod tests {\n    use aya::Ebpf;\n}\n";
     assert_eq!(without_comments_and_tests(text), "fn f() {}");

@@ -107,6 +107,7 @@ fn the_doctor_explains_every_lack_and_agrees_with_a_run() {
         "tracepoint",
         "tracefs",
         "lockdown",
+        "perf_event_paranoid",
         "CAP_BPF",
         "CAP_PERFMON",
         "CAP_DAC_READ_SEARCH",

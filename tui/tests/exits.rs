@@ -74,28 +74,6 @@ fn a_pipe_that_breaks_somewhere_ends_nothing() {
 }
 
 #[test]
-fn a_panic_in_any_thread_ends_it_in_order_and_is_told_in_one_line() {
-    require_live!();
-    for (place, keys) in [("main", ""), ("reader", ""), ("keyboard", "2"), ("look", "\r"), ("recorder", "")] {
-        let busy = Busy::start("sleep 0.02");
-        let mut pty = Pty::start(busy.watched().env("OPENTOP_FAULT", place).env("RUST_BACKTRACE", "0"), 120, 40);
-        if !keys.is_empty() {
-            pty.wait_for("an open", |screen| screen.contains("watched-file"));
-            pty.keys(keys);
-        }
-        assert_eq!(pty.wait().code(), Some(101), "{place}");
-        pty.assert_restored();
-        let said = wait_until("the line that tells of it", || {
-            Some(String::from_utf8_lossy(&pty.bytes()).into_owned()).filter(|text| text.contains("please report it"))
-        });
-        assert!(said.contains(&format!(r"asked for at \x1b[31m{place}")), "{place}: {said:?}");
-        if !keys.is_empty() {
-            busy.assert_recorded();
-        }
-    }
-}
-
-#[test]
 fn a_terminal_that_is_closed_ends_it() {
     require_live!();
     let busy = Busy::start("sleep 0.02");

@@ -236,3 +236,67 @@ fn no_argument_makes_an_error_message_obey() {
         assert_eq!(foreign(&output.stderr), None, "{args:?}");
     }
 }
+
+#[test]
+fn a_process_whose_name_is_no_text_is_captured_by_its_pid_and_known() {
+    require_live!();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("watched-file"), "").unwrap();
+    let script = "import ctypes, os, time\nctypes.CDLL(None).prctl(15, b'\\xff\\x1b[2J\\xfe', 0, 0, 0)\nwhile True: os.close(os.open('watched-file', 0)); time.sleep(0.02)";
+    let mut command = Command::new("python3");
+    let watched = Child(command.args(["-c", script]).current_dir(dir.path()).spawn().unwrap());
+    common::wait_until("the name", || {
+        let comm = std::fs::read(format!("/proc/{}/comm", watched.0.id())).unwrap();
+        comm.starts_with(b"\xff").then_some(())
+    });
+    let pid = watched.0.id().to_string();
+    let ended = common::run(["trace", "-p", &pid, "--duration", "300ms"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains(r"\xff\x1b[2J\xfe"), "{ended:?}");
+    // Who it is comes from /proc, name and all.
+    let mut pty = Pty::start(opentop().args(["-p", &pid]), 120, 40);
+    pty.wait_for("an open", |screen| screen.contains("watched-file"));
+    pty.keys("\r");
+    pty.wait_for("its command line", |screen| screen.contains("import ctypes"));
+    pty.keys("qq");
+    pty.wait();
+    assert_eq!(foreign(&pty.bytes()), None);
+}
+
+#[test]
+fn no_variable_of_the_environment_makes_it_obey_or_fall() {
+    let evil = OsStr::from_bytes(EVIL);
+    let long = "x".repeat(100_000);
+    let values = [
+        evil,
+        OsStr::new(""),
+        OsStr::new("-1"),
+        OsStr::new("4294967295"),
+        OsStr::new("/nonexistent"),
+        OsStr::new(&long),
+    ];
+    #[rustfmt::skip]
+    let names = [
+        "SUDO_UID", "SUDO_GID", "SUDO_USER", "HOME", "TERM", "COLORTERM", "NO_COLOR", "XDG_CONFIG_HOME", "LANG", "LC_ALL", "TZ",
+        "PATH", "COLUMNS", "LINES", "RUST_BACKTRACE", "RUST_LOG", "OPENTOP_FAULT",
+    ];
+    for args in [&["config"][..], &["summary", "-r", "sample"], &["--help"]] {
+        // Each alone, and all at once.
+        for name in names.iter().map(Some).chain([None]) {
+            for value in values {
+                let mut command = opentop();
+                names.iter().filter(|of| name.is_none_or(|name| name == *of)).for_each(|name| {
+                    command.env(name, value);
+                });
+                let output = command.args(args).output().unwrap();
+                let code = output.status.code();
+                assert!(
+                    code.is_some_and(|code| [0, 69, 77].contains(&code)),
+                    "{name:?}={value:?} {args:?}: {output:?}"
+                );
+                assert_eq!(foreign(&output.stdout), None, "{name:?}={value:?} {args:?}");
+                assert_eq!(foreign(&output.stderr), None, "{name:?}={value:?} {args:?}");
+            }
+        }
+    }
+}

@@ -59,6 +59,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
     all.extend(facts.trials.iter().map(|(kind, trial)| attach(facts, *kind, trial.as_ref().err())));
     all.push(tracefs(facts));
     all.push(lockdown(facts));
+    all.push(paranoid(facts));
     all.extend([privilege::BPF, privilege::PERFMON, privilege::DAC_READ_SEARCH].map(|c| capability(facts, c)));
     all.extend([memlock(facts), jit(facts), container(facts), terminal(facts)]);
     all
@@ -104,11 +105,10 @@ fn kernel(facts: &Facts) -> Check {
 fn btf(facts: &Facts) -> Check {
     let found = match facts.btf {
         Some(bytes) => format!("/sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
-        None => "no /sys/kernel/btf/vmlinux".into(),
+        None => facts.no_btf.clone().unwrap_or_else(|| "none".into()),
     };
     let why = "tells where the kernel keeps what the probe reads (directories, parents); fentry does not work without";
-    Check::new("BTF", ok_if(facts.btf.is_some(), State::Missing), found, why)
-        .mended_by("boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (those of the distributions are)")
+    Check::new("BTF", ok_if(facts.btf.is_some(), State::Missing), found, why).mended_by(WITH_BTF)
 }
 
 fn ring_buffer(facts: &Facts) -> Check {
@@ -143,8 +143,37 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
             check.mended_by("boot a kernel built with CONFIG_KPROBE_EVENTS=y; meanwhile another kind serves")
         }
         AttachKind::Tracepoint if error.message.contains("tracefs") => check.mended_by(MOUNT),
-        _ => check,
+        _ if error.message.contains("seccomp filter") => check.mended_by(OUTSIDE),
+        AttachKind::Kprobe | AttachKind::Tracepoint if is_paranoid(facts) => check.mended_by(RELAX),
+        AttachKind::Fentry if facts.btf.is_none() => check.mended_by(WITH_BTF),
+        _ if facts.trials.iter().any(|(_, trial)| trial.is_ok()) => {
+            check.mended_by("nothing needs to be done: `--attach auto` takes what works")
+        }
+        _ => check.mended_by("sudo dmesg | tail has what the kernel says of it"),
     }
+}
+
+/// From this value on Debian's and Ubuntu's kernels (no others know it) let perf_event_open(2) to `CAP_SYS_ADMIN` alone.
+const PARANOID: i32 = 3;
+
+const RELAX: &str = "sudo sysctl kernel.perf_event_paranoid=2";
+
+const OUTSIDE: &str = "run opentop on the machine itself, outside of the container";
+
+const WITH_BTF: &str = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (those of the distributions are)";
+
+fn is_paranoid(facts: &Facts) -> bool {
+    facts.paranoid.is_some_and(|level| level >= PARANOID) && !facts.capabilities.has(privilege::SYS_ADMIN)
+}
+
+fn paranoid(facts: &Facts) -> Check {
+    let why = "kprobes and tracepoints are attached with perf_event_open(2), which from 3 on takes CAP_SYS_ADMIN; fentry is not";
+    let Some(level) = facts.paranoid else {
+        return Check::new("perf_event_paranoid", State::Limited, "this kernel has no perf events", why)
+            .mended_by("boot a kernel built with CONFIG_PERF_EVENTS=y; meanwhile fentry serves");
+    };
+    Check::new("perf_event_paranoid", ok_if(!is_paranoid(facts), State::Limited), level.to_string(), why)
+        .mended_by(RELAX)
 }
 
 /// The reason within the probe's refusal `… (not KIND: REASON). …`, which goes on to recommend the doctor.
@@ -233,7 +262,7 @@ fn container(facts: &Facts) -> Check {
         (false, true, false) => State::Ok,
         _ => State::Limited,
     };
-    Check::new("container", state, found, why).mended_by("run opentop on the machine itself, outside of the container")
+    Check::new("container", state, found, why).mended_by(OUTSIDE)
 }
 
 fn terminal(facts: &Facts) -> Check {
@@ -270,6 +299,7 @@ mod tests {
             kprobes: true,
             tracefs: Some("/sys/kernel/tracing".into()),
             lockdown: Some("none".into()),
+            paranoid: Some(2),
             capabilities: Capabilities(u64::MAX),
             root: true,
             jit: Some(1),
@@ -337,17 +367,60 @@ mod tests {
         facts.btf = None;
         facts.tracefs = None;
         facts.lockdown = Some("confidentiality".into());
+        facts.capabilities = Capabilities(0);
+        facts.root = false;
+        facts.paranoid = Some(4);
+        for (_, trial) in &mut facts.trials {
+            *trial = Err(Error::new(Kind::Denied, "no"));
+        }
         facts.memlock = Some(65_536);
         facts.jit = Some(0);
         facts.namespaces = vec!["pid", "user"];
         facts.seccomp = true;
         facts.terminal.size = Some((40, 10));
+        facts.terminal.utf8 = false;
         let bad: Vec<Check> = checks(&facts).into_iter().filter(|c| c.state != State::Ok).collect();
-        let names: Vec<&str> = bad.iter().map(|c| c.name).collect();
-        assert_eq!(names, ["kernel", "BTF", "tracefs", "lockdown", "memlock", "BPF JIT", "container", "terminal"]);
-        for check in bad {
-            assert!(!check.why.is_empty() && check.mend.is_some(), "{check:?}");
+        // Each thing that is looked at, and no less.
+        let names = |checks: &[Check]| checks.iter().map(|check| check.name).collect::<Vec<_>>();
+        assert_eq!(names(&bad), names(&checks(&healthy())));
+        assert_eq!(bad.len(), 16);
+        let (command, step) = (["sudo ", "ulimit ", "export "], ["boot ", "run "]);
+        for check in &bad {
+            assert!(!check.why.is_empty() && !check.found.is_empty(), "{check:?}");
+            let mend = check.mend.as_deref().unwrap_or_default();
+            assert!(command.iter().chain(&step).any(|begin| mend.starts_with(begin)), "{check:?}");
         }
+    }
+
+    #[test]
+    fn whatever_keeps_a_kind_from_attaching_has_its_own_step() {
+        let refused = |change: &dyn Fn(&mut Facts), kind: AttachKind, message: &str| {
+            let mut facts = healthy();
+            for (of, trial) in &mut facts.trials {
+                if *of == kind {
+                    *trial = Err(Error::new(Kind::Denied, message));
+                }
+            }
+            change(&mut facts);
+            find(&facts, kind.name()).mend.unwrap()
+        };
+        let nothing: &dyn Fn(&mut Facts) = &|_| {};
+        let user = |facts: &mut Facts| {
+            facts.capabilities = Capabilities(
+                [privilege::BPF, privilege::PERFMON, privilege::DAC_READ_SEARCH].map(|c| 1 << c.bit).iter().sum(),
+            );
+            facts.root = false;
+            facts.paranoid = Some(3);
+        };
+        assert_eq!(refused(&user, AttachKind::Kprobe, "perf_event_open: permission denied"), RELAX);
+        assert_eq!(refused(nothing, AttachKind::Tracepoint, "tracefs is not mounted"), MOUNT);
+        assert_eq!(refused(nothing, AttachKind::Fentry, "the seccomp filter that stands here forbids bpf(2)"), OUTSIDE);
+        assert_eq!(refused(&|facts| facts.btf = None, AttachKind::Fentry, "no types"), WITH_BTF);
+        assert!(refused(&|facts| facts.kprobes = false, AttachKind::Kprobe, "none").contains("CONFIG_KPROBE_EVENTS"));
+        assert!(refused(nothing, AttachKind::Kprobe, "see the verifier's log").contains("/issues"));
+        assert!(refused(nothing, AttachKind::Fentry, "no such hook").contains("--attach auto"));
+        let alone = |facts: &mut Facts| facts.trials.retain(|(kind, _)| *kind == AttachKind::Fentry);
+        assert!(refused(&alone, AttachKind::Fentry, "no such hook").starts_with("sudo dmesg"));
     }
 
     #[test]

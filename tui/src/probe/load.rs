@@ -174,7 +174,13 @@ fn load_error(error: &aya::EbpfError) -> Error {
     }
     match os {
         Some(libc::EPERM | libc::EACCES) => {
-            Error::new(Kind::Denied, "the kernel refused to make the probe's maps: Operation not permitted")
+            // Missing capabilities were told before it came to this.
+            let by = if crate::privilege::filtered() {
+                "the seccomp filter that stands here, as in a container, forbids bpf(2). Run opentop on the machine itself"
+            } else {
+                "operation not permitted"
+            };
+            Error::new(Kind::Denied, format!("the kernel refused to make the probe's maps: {by}"))
         }
         Some(libc::ENOMEM) => {
             Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less.")

@@ -25,7 +25,6 @@ mod tracefs;
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    path::Path,
     time::Duration,
 };
 
@@ -347,8 +346,12 @@ impl AsRawFd for Probe {
     }
 }
 
-/// Whether this kernel shows its types at all (for `doctor`).
-#[must_use]
-pub fn has_btf() -> bool {
-    Path::new(btf::VMLINUX).exists()
+/// The size of the kernel's types (BTF), bytes, or why there are none to use (for `doctor`).
+///
+/// # Errors
+/// When there is no such file, or it is none of this machine's.
+pub fn btf() -> Result<u64, String> {
+    let refused = |e: io::Error| format!("{}: {}", btf::VMLINUX, in_words(&e));
+    btf::Btf::read(btf::VMLINUX).map_err(refused)?;
+    std::fs::metadata(btf::VMLINUX).map(|meta| meta.len()).map_err(refused)
 }

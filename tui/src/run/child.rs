@@ -115,6 +115,7 @@ impl Held {
         }
         let pid = self.pid;
         let wait = move || {
+            super::fault::point("command");
             // It stays unreaped (WNOWAIT): no signal that is passed on can reach another process of the same pid.
             while let Err(Errno::EINTR) = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {}
             let _ = ends.blocking_send(End::Command);

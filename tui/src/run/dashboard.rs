@@ -406,6 +406,7 @@ async fn drain(app: &mut App, inputs: &mut impl Inputs) {
 /// Looks names of users up, off the loop: the answer may have to come over a network.
 fn name_users(uids: Vec<u32>, to: tokio::sync::mpsc::Sender<Vec<(u32, Option<String>)>>) {
     tokio::task::spawn_blocking(move || {
+        super::fault::point("users");
         let name = |uid| nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten().map(|u| u.name);
         let names = uids.into_iter().map(|uid| (uid, name(uid))).collect();
         // The dashboard may have ended meanwhile.

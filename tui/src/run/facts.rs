@@ -90,7 +90,10 @@ impl Facts {
         let (tell, found) = mpsc::channel(FOUND);
         std::thread::Builder::new()
             .name("facts".into())
-            .spawn(move || Looker::new().run(&asked, &tell))
+            .spawn(move || {
+                super::fault::point("facts");
+                Looker::new().run(&asked, &tell);
+            })
             .map_err(|e| Error::failed(format!("cannot start the thread that looks at processes: {}", in_words(&e))))?;
         Ok(Self::over(wanted, found))
     }
@@ -259,7 +262,7 @@ impl Looker {
 /// What /proc says of a process, and when it started in clock ticks since boot; `None` when it is gone. The start in the
 /// facts is left unknown: the kernel knows it more exactly.
 pub(super) fn look_at(pid: u32) -> Option<(ProcessFacts, u64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = super::own::status_of(pid)?;
     let number = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         line.split_whitespace().next()?.parse::<u32>().ok()
@@ -267,12 +270,12 @@ pub(super) fn look_at(pid: u32) -> Option<(ProcessFacts, u64)> {
     let mut command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     command_line.truncate(COMMAND_LINE);
     let mut exe = fs::read_link(format!("/proc/{pid}/exe")).map(|p| p.into_os_string().into_vec()).unwrap_or_default();
-    if exe.is_empty() {
-        // A kernel thread has no program: its name stands in.
-        exe = status.lines().find_map(|line| line.strip_prefix("Name:")).map(|n| n.trim().into()).unwrap_or_default();
-    }
     // Read last: it tells whose all of this was.
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    if exe.is_empty() {
+        // A kernel thread has no program: its name stands in.
+        exe = name_in(&stat).to_vec();
+    }
     let facts = ProcessFacts {
         tgid: pid,
         start_ns: 0,
@@ -292,6 +295,12 @@ pub(super) fn is(key: ProcessKey, started: u64) -> bool {
         0 => fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL_PID_NAMESPACE),
         start_ns => start_ns / tick_ns() == started,
     }
+}
+
+/// Field 2 of a stat file, which may be any bytes.
+fn name_in(stat: &[u8]) -> &[u8] {
+    let (from, to) = (stat.iter().position(|b| *b == b'('), stat.iter().rposition(|b| *b == b')'));
+    from.zip(to).and_then(|(from, to)| stat.get(from + 1..to)).unwrap_or_default()
 }
 
 /// Field 22 of a stat file: proc_pid_stat(5). The name before it may hold anything, parentheses too.

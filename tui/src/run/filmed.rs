@@ -1,8 +1,6 @@
 //! Whether asciinema records this terminal: then the mouse is left alone, for whoever plays the cast would have the
 //! sequences that switch it on done to their own terminal.
 
-use std::fs;
-
 /// How far up it is looked for: a shell or two, sudo and its helper.
 const GENERATIONS: usize = 12;
 
@@ -17,7 +15,7 @@ pub(super) fn by_asciinema() -> bool {
 /// The names of the parents, the nearest first.
 fn ancestors() -> impl Iterator<Item = String> {
     let parent = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let status = super::own::status_of(pid)?;
         let field = |name: &str| Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned());
         Some((field("PPid:")?.parse::<u32>().ok()?, field("Name:")?))
     };

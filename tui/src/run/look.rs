@@ -31,8 +31,7 @@ pub(super) fn look(key: ProcessKey, to: Sender<Looked>) {
         let cgroup = cgroup.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
         if !family.is_empty() {
             // The dashboard may have ended meanwhile.
-            let threads =
-                number(&fs::read_to_string(format!("/proc/{}/status", key.tgid)).unwrap_or_default(), "Threads:");
+            let threads = number(&super::own::status_of(key.tgid).unwrap_or_default(), "Threads:");
             let looked = app::Looked { family, cgroup: cgroup.to_vec(), threads: threads.unwrap_or(0) };
             let _ = to.blocking_send((key, looked));
         }

@@ -523,6 +523,7 @@ fn recorder(
 
 async fn end_after(duration: Duration, tell: mpsc::Sender<End>) {
     tokio::time::sleep(duration).await;
+    fault::point("duration");
     let _ = tell.send(End::Time).await;
 }
 
@@ -555,7 +556,7 @@ const DESCRIPTORS: usize = 24;
 /// A capture of a process that is not there would wait for ever.
 fn processes_exist(pids: &[u32]) -> Result<(), Error> {
     for pid in pids {
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        let Some(status) = own::status_of(*pid) else {
             return Err(Error::new(
                 Kind::Usage,
                 format!("--pid {pid}: there is no such process; `pgrep NAME` finds one"),

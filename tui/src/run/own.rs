@@ -1,6 +1,13 @@
-//! What this process used so far, and what time it is.
+//! What this process used so far, and what time it is; what /proc/PID/status says of any.
 
 use crate::app::Own;
+
+/// The text of /proc/PID/status; `None` when the process is gone. Its name may be any bytes: what is no text in it is
+/// replaced, the rest can be read.
+pub(super) fn status_of(pid: u32) -> Option<String> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    Some(String::from_utf8_lossy(&status).into_owned())
+}
 
 /// Boot clock, ns.
 pub(super) fn boot_ns() -> u64 {

@@ -19,6 +19,7 @@ const TRIES: u32 = 100;
 pub(super) fn save(list: &'static str, text: Vec<u8>, invoker: Option<Invoker>, to: Sender<String>) {
     let said = to.clone();
     let write = move || {
+        super::fault::point("save");
         if let Some(invoker) = invoker {
             // The rights of this one thread with files (setfsuid(2)): the others go on as they are. The thread ends
             // with it.

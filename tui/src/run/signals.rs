@@ -11,7 +11,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -51,6 +51,9 @@ const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How long the rest of it may take then (closing the recording), before the end becomes a quick one.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same, where other programs have the processors.
+const MOST_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Interrupts a write that hangs. Nobody sends it otherwise, and to whom it comes without a handler it does nothing.
 pub(super) const NUDGE: Signal = Signal::SIGURG;
@@ -125,6 +128,7 @@ pub(super) fn watch(blocked: &Blocked, ends: mpsc::Sender<End>, patient: bool) -
     let set = blocked.set;
     let writer = pthread_self();
     let wait = move || {
+        super::fault::point("signals");
         if let Some(first) = next(&set, None) {
             // The channel has room for every end there can be; a closed one means that the end is here already.
             let _ = ends.try_send(End::Signal { signal: first.number, keyboard: first.keyboard });
@@ -150,7 +154,9 @@ pub(super) fn output_is_given_up() -> bool {
 fn give_up_output(set: &SigSet, writer: Pthread) -> Option<Caught> {
     const STEP: Duration = Duration::from_millis(50);
     GIVEN_UP.store(true, Ordering::SeqCst);
-    for _ in 0..LAST_PATIENCE.as_millis() / STEP.as_millis() {
+    let (start, before) = (Instant::now(), kept_waiting());
+    // What is ready to run and does not get a processor hangs in nothing: it has its time all the same.
+    while start.elapsed() < (LAST_PATIENCE + kept_waiting().saturating_sub(before)).min(MOST_PATIENCE) {
         // Again and again: it may have looked just before, and gone into the next write.
         let _ = pthread_kill(writer, NUDGE);
         let second = next(set, Some(STEP));
@@ -159,6 +165,14 @@ fn give_up_output(set: &SigSet, writer: Pthread) -> Option<Caught> {
         }
     }
     None
+}
+
+/// How long threads of this process have been ready to run while others ran: the second number of
+/// /proc/PID/task/TID/schedstat, of all of them. None where the kernel does not keep it.
+fn kept_waiting() -> Duration {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+    stats.filter_map(|stat| stat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)).sum()
 }
 
 struct Caught {

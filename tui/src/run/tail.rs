@@ -39,6 +39,7 @@ impl Tail {
         let kept = Arc::<Mutex<Kept>>::default();
         let shared = Arc::clone(&kept);
         let read = move || {
+            super::fault::point("tail");
             let mut chunk = [0; 4096];
             while let Ok(n @ 1..) = from.read(&mut chunk) {
                 let Ok(mut kept) = shared.lock() else { return };

@@ -77,6 +77,7 @@ impl Names {
         let (unnamed, waiting) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (counter, answered) = (Arc::clone(&unnamed), Arc::clone(&waiting));
         std::thread::Builder::new().name("symbols".into()).spawn(move || {
+            crate::run::fault::point("symbols");
             run(Finder::new(prepared, counter), &work, &answered, &out);
             // Nobody may be waiting.
             let _ = tell.blocking_send(());

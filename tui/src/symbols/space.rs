@@ -165,7 +165,9 @@ impl Space {
 
     /// In the process's own `/tmp`, under the pid that the process knows itself by.
     fn perf_map_path(&self) -> String {
-        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        // Its name in there may be any bytes.
+        let status = fs::read(self.proc("status")).unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
         let inner = status.lines().find_map(|line| line.strip_prefix("NStgid:"));
         let own = self.process.tgid.to_string();
         let pid = inner.and_then(|pids| pids.split_whitespace().next_back()).unwrap_or(&own);

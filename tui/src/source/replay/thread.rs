@@ -143,7 +143,10 @@ pub fn start(reader: Reader, capacity: usize, pace: Pace) -> Result<(Replay, mps
         Driver { deck, out, positions: position_sender, bytes_read: Arc::clone(&bytes_read), began: Instant::now() };
     std::thread::Builder::new()
         .name("replay".into())
-        .spawn(move || driver.run(pace))
+        .spawn(move || {
+            crate::run::fault::point("replay");
+            driver.run(pace);
+        })
         .map_err(|error| Error::failed(format!("cannot start the replay's thread: {error}")))?;
     Ok((Replay { control, position: position_receiver, index, session, bytes_read, byte_len, shared }, inputs))
 }
