@@ -9,7 +9,9 @@ use opentop::{
     event::RecordBuilder,
     recording::{Options, Recorder},
     session::{AttachKind, RouteState, Session},
-    source::{Batch, CaptureChange, Counters, Frame as StackFrame, ProcessFacts, Stack, StackCount, Stacks},
+    source::{
+        Batch, CaptureChange, Class, Counters, Frame as StackFrame, Losses, ProcessFacts, Stack, StackCount, Stacks,
+    },
 };
 
 /// CRC-32 of zlib and PNG, bit by bit.
@@ -90,6 +92,14 @@ fn frames(file: &[u8]) -> Vec<Frame> {
         frames.push(Frame { offset, kind, count, time, ordinal, payload });
     }
     frames
+}
+
+/// What the document says after some words, up to the end of that sentence: a list by commas.
+fn listed(after: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recording-format.md");
+    let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, rest) = text.split_once(after).unwrap_or_else(|| panic!("the document says nothing of {after:?}"));
+    rest.split('.').next().unwrap().split(", ").map(|name| name.trim().to_owned()).collect()
 }
 
 #[test]
@@ -191,7 +201,13 @@ fn a_reader_written_from_the_document_reads_what_opentop_writes() {
     assert_eq!((bytes.uint(1), bytes.uint(8), bytes.uint(8), bytes.uint(8)), (1, 9_000_000, 0, 12));
     assert_eq!((bytes.uint(8), bytes.uint(8), bytes.uint(8), bytes.uint(8)), (4_005, 3, 0, 0));
     assert_eq!(bytes.list().len(), 32);
-    assert_eq!(bytes.list(), [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0]);
+    let (losses, named) = (bytes.list(), listed("Losses, in order:"));
+    let counted = named.iter().zip(&losses).filter(|(_, count)| **count > 0);
+    let counted: Vec<_> = counted.map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!((counted, losses.len()), (vec![("ring full", 5), ("process table full", 6)], named.len()));
+    let unrecorded = listed("Opens that are in no record:");
+    assert!(unrecorded.iter().all(|name| named.contains(name)), "{unrecorded:?} are not all among {named:?}");
+    assert_eq!(unrecorded.len(), Losses::default().of(Class::Lost).count());
     assert_eq!((bytes.uint(1), bytes.uint(4)), (0, 1));
     assert_eq!((bytes.uint(8), bytes.uint(4)), (1, 9));
     let (opens, failed, comm, histogram) = bytes.row();
