@@ -170,10 +170,6 @@ fn copy(app: &mut App, effects: &mut Vec<Effect>) {
     effects.push(Effect::Copy(text));
 }
 
-/// The columns that can be sorted by, from the left.
-const SORTS: [Column; 8] =
-    [Column::Pid, Column::User, Column::Comm, Column::Opens, Column::Rate, Column::Failed, Column::P99, Column::Last];
-
 fn sort(app: &mut App, step: isize) {
     let next = |here: Option<usize>, len: usize| (here.unwrap_or(0) as isize + step).rem_euclid(len as isize) as usize;
     match focus(app) {
@@ -190,8 +186,11 @@ fn sort(app: &mut App, step: isize) {
         }
         Focus::Opens if app.page.is_some() => {}
         _ => {
-            let next = next(SORTS.iter().position(|c| *c == app.processes.sort.column), SORTS.len());
-            if let Some(column) = SORTS.get(next) {
+            // Those that are seen: an order by a column that is not there would look like none.
+            let heads =
+                regions(app).map(|at| crate::view::processes::sorts(app, at.processes.head)).unwrap_or_default();
+            let next = next(heads.iter().position(|c| *c == app.processes.sort.column), heads.len().max(1));
+            if let Some(column) = heads.get(next) {
                 sort_by(app, *column);
             }
         }

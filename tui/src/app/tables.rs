@@ -70,11 +70,13 @@ pub enum FailureSort {
     Places,
     /// The name that was looked for.
     Name,
+    /// Whether it was found in the end: what was found nowhere comes first.
+    Found,
 }
 
 impl FailureSort {
     /// All, in the order of the columns.
-    pub const ALL: [Self; 4] = [Self::Count, Self::Error, Self::Places, Self::Name];
+    pub const ALL: [Self; 5] = [Self::Count, Self::Error, Self::Places, Self::Name, Self::Found];
 
     /// Whether the greatest come first.
     #[must_use]
@@ -88,6 +90,7 @@ impl FailureSort {
             Self::Error => crate::errno::name(a.errno).cmp(&crate::errno::name(b.errno)).then(a.errno.cmp(&b.errno)),
             Self::Places => b.tried.cmp(&a.tried),
             Self::Name => a.name.cmp(&b.name),
+            Self::Found => a.found.is_some().cmp(&b.found.is_some()),
         };
         by.then(b.count.cmp(&a.count))
     }

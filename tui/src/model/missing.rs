@@ -79,6 +79,24 @@ pub fn missing(
     }
     let total = names.len();
     let mut rows: Vec<Name<'_>> = names.into_values().collect();
+    // The path by which each name was opened last, and when.
+    let mut wanted: FxHashMap<&[u8], (u64, &[u8])> =
+        rows.iter().map(|row| (&*row.missing.name, (0, &[][..]))).collect();
+    for (path, counted) in files.table().iter().filter(|(_, c)| c.count > c.with.failed) {
+        if let Some(best) = wanted.get_mut(name_of(path)).filter(|(last, _)| *last <= counted.with.last_ns) {
+            *best = (counted.with.last_ns, path);
+        }
+    }
+    // Before the order, which may go by it.
+    let found: Vec<Option<Box<[u8]>>> = rows
+        .iter()
+        .map(|row| {
+            wanted.get(&*row.missing.name).map(|(_, path)| *path).filter(|path| !path.is_empty()).map(Into::into)
+        })
+        .collect();
+    for (row, found) in rows.iter_mut().zip(found) {
+        row.missing.found = found;
+    }
     let order = |a: &Name<'_>, b: &Name<'_>| {
         let (a, b) = (&a.missing, &b.missing);
         order(a, b).then_with(|| a.name.cmp(&b.name)).then(a.errno.cmp(&b.errno))
@@ -88,22 +106,7 @@ pub fn missing(
         rows.truncate(k);
     }
     rows.sort_unstable_by(&order);
-    // The path by which each name was opened last, and when.
-    let mut wanted: FxHashMap<&[u8], (u64, &[u8])> =
-        rows.iter().map(|row| (&*row.missing.name, (0, &[][..]))).collect();
-    for (path, counted) in files.table().iter().filter(|(_, c)| c.count > c.with.failed) {
-        if let Some(best) = wanted.get_mut(name_of(path)).filter(|(last, _)| *last <= counted.with.last_ns) {
-            *best = (counted.with.last_ns, path);
-        }
-    }
-    let found: Vec<Option<Box<[u8]>>> = rows
-        .iter()
-        .map(|row| {
-            wanted.get(&*row.missing.name).map(|(_, path)| *path).filter(|path| !path.is_empty()).map(Into::into)
-        })
-        .collect();
-    let rows = rows.into_iter().zip(found).map(|(Name { mut missing, mut places }, found)| {
-        missing.found = found;
+    let rows = rows.into_iter().map(|Name { mut missing, mut places }| {
         places.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         missing.places = places.into_iter().take(PLACES).map(|(path, count)| (path.into(), count)).collect();
         missing

@@ -44,7 +44,8 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     let (text, style) = head("NAME", FailureSort::Name);
     let from = 30 + by_width(top.head);
     put(buf, x + from, y, name_width(top.head), &text, style);
-    put(buf, x + from + 1 + name_width(top.head), y, 12, "FOUND AT", theme.head());
+    let (text, style) = head("FOUND AT", FailureSort::Found);
+    put(buf, x + from + 1 + name_width(top.head), y, 12, &text, style);
     for ((row, missing), y) in list.rows.iter().enumerate().skip(list.offset).zip(top.rows.y..top.rows.bottom()) {
         line(app, theme, missing, Rect { y, height: 1, ..top.rows }, buf);
         if row == list.cursor {
@@ -69,7 +70,12 @@ pub fn sort_at(head: Rect, x: u16) -> Option<FailureSort> {
         21..29 => Some(FailureSort::Places),
         at => {
             let from = 30 + by_width(head);
-            (from..from + 1 + name_width(head)).contains(&at).then_some(FailureSort::Name)
+            let found = from + 1 + name_width(head);
+            match at {
+                _ if at < from => None,
+                _ if at < found => Some(FailureSort::Name),
+                _ => Some(FailureSort::Found),
+            }
         }
     }
 }
@@ -96,13 +102,15 @@ fn line(app: &App, theme: &Theme, missing: &Missing, area: Rect, buf: &mut Buffe
     put_cut(buf, x + 29, y, by_width(area), &by(app, &missing.who), theme.dim());
     let width = name_width(area);
     let from = 30 + by_width(area);
-    put_cut(buf, x + from, y, width, &escaped(&missing.name), theme.name());
+    // What was found in the end is everyday; what never was is what one looks for here.
+    let name = if missing.found.is_some() { theme.text() } else { theme.name() };
+    put_cut(buf, x + from, y, width, &escaped(&missing.name), name);
     let x = x + from + 1 + width;
     let room = area.right().saturating_sub(x);
     match &missing.found {
-        Some(path) => put_path(buf, x, y, room, &escaped(path), theme.dim(), theme.good()),
+        Some(path) => put_path(buf, x, y, room, &escaped(path), theme.dim(), theme.dim()),
         None => {
-            put(buf, x, y, room, "nowhere", theme.dim());
+            put(buf, x, y, room, "nowhere", theme.warn());
         }
     }
 }

@@ -54,6 +54,13 @@ pub fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
     }
 }
 
+/// The columns on the screen that can be sorted by, from the left.
+#[must_use]
+pub fn sorts(app: &App, head: Rect) -> Vec<By> {
+    let sorted = |place: Place| if let What::Sorted(column) = place.what { Some(column) } else { None };
+    places(app, head).into_iter().filter_map(sorted).collect()
+}
+
 /// Whether a click at `x` is on the lines and the mark before the name of a row of the tree.
 #[must_use]
 pub fn on_mark(app: &App, head: Rect, row: usize, x: u16) -> bool {

@@ -115,6 +115,25 @@ fn heads_of_files_and_failures_sort_and_sort_back() {
 }
 
 #[test]
+fn what_was_found_nowhere_comes_first_by_its_head_and_by_key() {
+    let mut app = app(120, 40);
+    let open = |path: &str, errno| RecordBuilder::new(7, "sh", path).errno(errno);
+    let mut records = vec![open("/a/found", 2), open("/a/found", 2), open("/a/missing", 2)];
+    records.push(RecordBuilder::new(7, "sh", "/b/found"));
+    update(&mut app, batch(&records));
+    press(&mut app, "3");
+    assert_eq!(&*app.failures.rows[0].name, b"found");
+    let (x, y) = find(&app, "FOUND AT");
+    click(&mut app, MouseButton::Left, x + 1, y);
+    assert_eq!(&*app.failures.rows[0].name, b"missing");
+    press(&mut app, ">");
+    assert_eq!((app.failure_sort.0, &*app.failures.rows[0].name), (tables::FailureSort::Count, &b"found"[..]));
+    press(&mut app, "<");
+    assert_eq!(&*app.failures.rows[0].name, b"missing");
+    assert!(screen(&app).contains("FOUND AT▲"), "{}", screen(&app));
+}
+
+#[test]
 fn the_page_of_a_process_says_what_it_misses_and_asks_proc_again() {
     let mut app = family();
     press(&mut app, "/");
@@ -128,4 +147,27 @@ fn the_page_of_a_process_says_what_it_misses_and_asks_proc_again() {
     let key = app.live.processes.by_pid(7).unwrap().key;
     assert_eq!(update(&mut app, Msg::Tick(2 * S)).effects, []);
     assert_eq!(update(&mut app, Msg::Tick(4 * S)).effects, [Effect::Look(key)]);
+}
+
+#[test]
+fn the_sorting_keys_go_over_every_column_that_is_seen_and_no_other() {
+    for (columns, filter) in [(80, false), (80, true), (120, false), (120, true), (200, true)] {
+        let mut app = app(columns, 40);
+        update(&mut app, opens(3));
+        if filter {
+            press(&mut app, "/ f Enter");
+        }
+        let heads = crate::view::processes::sorts(&app, layout::regions(&app).unwrap().processes.head);
+        assert_eq!(heads.contains(&Column::Matched), filter, "{heads:?}");
+        let mut seen = Vec::new();
+        for _ in 0..heads.len() {
+            press(&mut app, ">");
+            let head = screen(&app).lines().nth(3).unwrap().to_owned();
+            assert!(head.contains('▼') || head.contains('▲'), "sorted by what is not there: {head}");
+            seen.push(app.processes.sort.column);
+        }
+        assert!(heads.iter().all(|column| seen.contains(column)), "{seen:?} of {heads:?}");
+        press(&mut app, "<");
+        assert_eq!(app.processes.sort.column, seen[seen.len() - 2]);
+    }
 }

@@ -115,25 +115,30 @@ pub(super) fn allow_only() -> Result<(), FilterError> {
 
 /// Puts a filter up that leaves what measuring takes.
 pub(super) fn allow_measuring() -> Result<(), FilterError> {
+    put_up(measuring()?)
+}
+
+fn measuring() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, FilterError> {
     let mut rules: BTreeMap<_, _> = MEASURE.iter().map(|call| (*call, vec![])).collect();
     rules.insert(libc::SYS_bpf, vec![rule(&[(0, Op::Eq, BPF_ENABLE_STATS)])?]);
     // The standard library's check of a descriptor that it closes, in builds for development.
     rules.insert(libc::SYS_fcntl, vec![rule(&[(1, Op::Eq, libc::F_GETFD as u64)])?]);
-    put_up(rules)
+    Ok(rules)
 }
 
 fn put_up(rules: BTreeMap<libc::c_long, Vec<SeccompRule>>) -> Result<(), FilterError> {
+    programs(rules)?.iter().try_for_each(|program| apply_filter(program))
+}
+
+/// Of what several filters say the strictest counts. The list comes last: it lets no more filters in.
+fn programs(rules: BTreeMap<libc::c_long, Vec<SeccompRule>>) -> Result<[BpfProgram; 2], FilterError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     // Its flags are in memory, where a filter cannot look. ENOSYS makes the C library take clone(2), whose are not.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
     let no_clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), arch)?;
     let list = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?;
-    // Of what several filters say the strictest counts. The list comes last: it lets no more filters in.
-    for filter in [no_clone3, list] {
-        apply_filter(&BpfProgram::try_from(filter)?)?;
-    }
-    Ok(())
+    Ok([BpfProgram::try_from(no_clone3)?, BpfProgram::try_from(list)?])
 }
 
 fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, FilterError> {
@@ -177,16 +182,9 @@ mod tests {
 
     /// What a call answers behind the filter: 0 or more, or −errno. The filter is the thread's own, and ends with it.
     fn behind(call: impl FnOnce() -> libc::c_long + Send + 'static) -> Option<i32> {
-        behind_this(allow_only, call)
-    }
-
-    fn behind_this(
-        filter: fn() -> Result<(), FilterError>,
-        call: impl FnOnce() -> libc::c_long + Send + 'static,
-    ) -> Option<i32> {
         let tried = std::thread::spawn(move || {
             // A kernel without filters has nothing to test.
-            filter().ok()?;
+            allow_only().ok()?;
             Some(if call() < 0 { -Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 })
         });
         tried.join().unwrap()
@@ -228,10 +226,24 @@ mod tests {
     #[test]
     fn who_has_the_kernel_measure_can_do_nothing_else() {
         const REFUSED: Option<i32> = Some(-libc::EPERM);
-        // SAFETY: system calls that fail, or find out what is known.
+        let programs = programs(measuring().unwrap()).unwrap();
+        // In a process of its own: a thread needs more to end in good order.
         let call = |number, first: libc::c_long| {
-            // SAFETY: as said.
-            behind_this(allow_measuring, move || unsafe { libc::syscall(number, first, 0, 0, 0, 0, 0) })
+            // SAFETY: between fork and _exit there are system calls only, which do nothing but fail.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    if programs.iter().any(|program| apply_filter(program).is_err()) {
+                        libc::_exit(255);
+                    }
+                    let refused = libc::syscall(number, first, 0, 0, 0, 0, 0) < 0;
+                    libc::_exit(if refused { *libc::__errno_location() } else { 0 });
+                }
+                let mut status = 0;
+                assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+                assert!(libc::WIFEXITED(status), "{status}");
+                (libc::WEXITSTATUS(status) < 255).then(|| -libc::WEXITSTATUS(status))
+            }
         };
         if call(libc::SYS_close, -1).is_none() {
             return;
