@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -215,6 +216,14 @@ impl Machine {
             Arch::Aarch64 => "ttyAMA0",
         };
         let mut qemu = Command::new(qemu(kernel.arch));
+        // Whoever kills us means the machine, too.
+        // SAFETY: prctl is async-signal-safe, and the only call between fork and exec.
+        unsafe {
+            qemu.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            });
+        }
         // Never kvm: inside another virtual machine it hangs, and tcg boots in seconds.
         qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-nodefaults", "-no-user-config", "-no-reboot"])
             .args(match kernel.arch {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::dashboard::Screen;
 use super::figures::Figures;
 use super::harness::Bench;
+use super::screen::Screen;
 use crate::cmd;
 
 /// The size of asciinema's own examples.

@@ -67,6 +67,11 @@ impl Load {
         self.go = None;
     }
 
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Waits for its end.
     pub fn done(mut self) -> Result<Done> {
         self.go();
@@ -194,38 +199,56 @@ impl Tool {
 
 /// Ends a child as Ctrl-C does: what it used by then, since it had used `cpu_before`.
 pub fn end(pid: u32, cpu_before: f64) -> Result<Used> {
-    let cpu = cpu(pid) - cpu_before;
+    let used = Used { cpu: cpu(pid) - cpu_before, memory: peak(pid).unwrap_or(f64::NAN) };
     let pid_of = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
     nix::sys::signal::kill(pid_of, nix::sys::signal::Signal::SIGINT)?;
-    Ok(Used { cpu, memory: wait(pid)? })
+    wait(pid)?;
+    Ok(used)
 }
 
-/// Waits for a child: the most memory it had, MiB.
-pub fn wait(pid: u32) -> Result<f64> {
-    // SAFETY: an all-zero rusage is one.
-    let (mut usage, mut status): (libc::rusage, i32) = (unsafe { std::mem::zeroed() }, 0);
-    let pid = i32::try_from(pid)?;
-    // SAFETY: both pointers are of locals that live until the call is over.
-    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } != pid {
-        return Err(std::io::Error::last_os_error()).context("cannot wait for the tool");
-    }
-    Ok(usage.ru_maxrss as f64 / 1024.0)
+/// Waits for a child.
+pub fn wait(pid: u32) -> Result<()> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
+    nix::sys::wait::waitpid(pid, None).context("cannot wait for the tool")?;
+    Ok(())
 }
 
-/// Seconds of processor that a process used so far: to the ns, where getrusage of another cannot be had.
+/// Seconds of processor that a process used so far, by the process's own clock: to the ns, threads that have ended among
+/// them, its children not. 0 of a process that is gone.
 pub fn cpu(pid: u32) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of = |path: PathBuf| -> Option<f64> {
-        fs::read_to_string(path.join("schedstat")).ok()?.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    tasks.filter_map(|task| of(task.path())).sum::<f64>() / 1e9
+    let clock = i32::try_from(pid).map(nix::unistd::Pid::from_raw).map(nix::time::clock_getcpuclockid);
+    let Ok(Ok(time)) = clock.map(|clock| clock.and_then(nix::time::clock_gettime)) else { return 0.0 };
+    time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9
 }
 
-/// Resident memory of a process, MiB.
-pub fn resident(pid: u32) -> Option<f64> {
+/// A line of /proc/PID/status that is in KiB, in MiB.
+fn status(pid: u32, name: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// The most memory that a process had so far, MiB: its own, while getrusage counts the children's and what it was before
+/// it became this program.
+pub fn peak(pid: u32) -> Option<f64> {
+    status(pid, "VmHWM:")
+}
+
+/// Resident memory of a process beside the ring, MiB. A ring buffer is mapped twice, one behind the other, and each page
+/// of it counted twice.
+pub fn beside_ring(pid: u32) -> Option<f64> {
+    let all = status(pid, "VmRSS:")?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
+    let (mut ring, mut within) = (0.0, false);
+    for line in maps.lines() {
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if !first.ends_with(':') {
+            within = rest.contains("bpf-map");
+        } else if first == "Rss:" && within {
+            ring += rest.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0;
+        }
+    }
+    Some(all - ring)
 }
 
 /// A command within a process group of its own, so that a Ctrl-C on the bench's terminal does not reach it.

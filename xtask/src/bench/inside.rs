@@ -15,6 +15,9 @@ use crate::kernels::Kernel;
 use crate::machine::{self, Echo, Machine};
 use crate::{cmd, install};
 
+/// How long the machine may take: three ways to attach, with a decomposition each, on an emulated processor.
+const LIMIT: Duration = Duration::from_secs(900);
+
 /// Boots the machine, and takes its figures.
 pub fn boot(kernel: &str, plan: Plan, figures: &mut Figures) -> Result<()> {
     let kernel = Kernel::named(kernel)?;
@@ -30,7 +33,7 @@ pub fn boot(kernel: &str, plan: Plan, figures: &mut Figures) -> Result<()> {
         if plan.quick { " --quick" } else { "" }
     );
     let work = tempfile::tempdir()?;
-    let outcome = machine.run(kernel, &script, Duration::from_secs(400), Echo::Quiet)?;
+    let outcome = machine.run(kernel, &script, LIMIT, Echo::Quiet)?;
     outcome.unpack(work.path())?;
     let said = fs::read_to_string(work.path().join("said")).unwrap_or_default();
     let json =

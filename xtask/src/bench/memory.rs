@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::dashboard::Screen;
 use super::figures::Figures;
-use super::harness::{Bench, Tool, apart, resident};
+use super::harness::{Bench, Tool, apart, beside_ring};
+use super::screen::Screen;
 
 /// Runs it, and prints the memory over time.
 pub fn main(bench: &Bench, figures: &mut Figures) -> Result<()> {
@@ -41,11 +41,11 @@ pub fn main(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let mut seconds = 0;
     while !ended.exists() {
         for ((_, pid), sampled) in all.iter().zip(&mut sampled) {
-            sampled.extend(resident(*pid));
+            sampled.extend(beside_ring(*pid));
         }
         if seconds % 5 == 0 {
             let now: Vec<String> = sampled.iter().map(|s| format!("{:5.1}", s.last().unwrap_or(&0.0))).collect();
-            eprintln!("{seconds:4} s  trace, summary, dashboard: {} MiB", now.join(" "));
+            eprintln!("{seconds:4} s  trace, summary, dashboard, beside the ring: {} MiB", now.join(" "));
         }
         seconds += 1;
         ensure!(seconds < 600, "the processes did not end");
@@ -54,10 +54,10 @@ pub fn main(bench: &Bench, figures: &mut Figures) -> Result<()> {
     load.done()?;
     thread::sleep(Duration::from_secs(1));
     for (((who, pid), sampled), half) in all.iter().zip(&mut sampled).zip([0.5; 3]) {
-        sampled.extend(resident(*pid));
+        sampled.extend(beside_ring(*pid));
         let at_half = sampled.get((sampled.len() as f64 * half) as usize).copied().unwrap_or(0.0);
         let last = sampled.last().copied().unwrap_or(0.0);
-        figures.add(part, who, "memory at the end (over time)", "MiB", &[last]);
+        figures.add(part, who, "memory beside the ring, at the end", "MiB", &[last]);
         figures.add(part, who, "grown in the second half", "MiB", &[last - at_half]);
     }
     trace.end(0.0)?;

@@ -10,7 +10,9 @@ mod figures;
 mod harness;
 mod inside;
 mod library;
+mod losses;
 mod memory;
+mod screen;
 mod stages;
 mod tools;
 
@@ -86,10 +88,12 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         let outcome = match part {
             "stages" => stages::here(&bench, args.system_wide_here, &mut figures),
             "tools" => tools::compared(&bench, &mut figures),
-            "losses" => tools::losses(&bench, &mut figures),
+            "losses" => losses::main(&bench, &mut figures),
             "start" => tools::start(&bench, &mut figures),
             "idle" => dashboard::idle(&bench, &mut figures),
-            "dashboard" => dashboard::flooded(&bench, &mut figures),
+            "dashboard" => {
+                dashboard::flooded(&bench, &mut figures).and_then(|()| dashboard::changed(&bench, &mut figures))
+            }
             "casts" => casts::main(&bench, &mut figures),
             "memory" => memory::main(&bench, &mut figures),
             "library" => library::main(plan, &mut figures),

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::dashboard;
 use super::figures::Figures;
-use super::harness::{Bench, Done, Tool, Used, apart, cpu, wait};
+use super::harness::{Bench, Done, Tool, Used, apart, cpu, peak};
+use super::screen;
 use crate::{cmd, install};
 
 /// What watches.
@@ -168,10 +168,8 @@ pub fn compared(bench: &Bench, figures: &mut Figures) -> Result<()> {
         for (who, rounds) in rounds.iter().filter(|(who, _)| !missing && *who != Who::Nobody) {
             let of = |f: &dyn Fn(&Round) -> Option<f64>| rounds.iter().filter_map(f).collect::<Vec<_>>();
             figures.add(PART, who.name(), "lost", "%", &of(&|r| Some(100.0 * r.lost? as f64 / r.done.opens as f64)));
-            if !matches!(who, Who::Strace | Who::StraceSeccomp) {
-                let per = |r: &Round| Some(1e6 * r.used.cpu / r.done.opens as f64);
-                figures.add(PART, who.name(), "processor for a million opens", "s", &of(&per));
-            }
+            let per = |r: &Round| Some(1e6 * r.used.cpu / r.done.opens as f64);
+            figures.add(PART, who.name(), "processor for a million opens", "s", &of(&per));
             figures.add(PART, who.name(), "memory", "MiB", &of(&|r| Some(r.used.memory)));
         }
     }
@@ -193,6 +191,9 @@ fn compile(bench: &Bench, who: &[Who], figures: &mut Figures) -> Result<()> {
         }
     }
     figures.add(PART, Who::Nobody.name(), "time", "s", &alone);
+    for who in [Who::Fatrace, Who::Bpftrace] {
+        figures.missing(who.name(), "it cannot be told to watch a build alone: it follows no process's children");
+    }
     for (who, slower) in &slower {
         figures.add(PART, who.name(), "slower by", "%", slower);
     }
@@ -213,7 +214,7 @@ fn built(bench: &Bench, who: Who, words: &str) -> Result<f64> {
     command.arg("-c").arg("read _; exec \"$@\"").arg("sh").arg(&bench.programs.load).args(words.split_whitespace());
     command.arg("--path").arg(bench.path()).arg("--report").arg(bench.work.join("report"));
     let mut load = bench.start_load(command)?;
-    let screen = (who == Who::Dashboard).then(|| dashboard::Screen::start(bench, load.pid(), None)).transpose()?;
+    let screen = (who == Who::Dashboard).then(|| screen::Screen::start(bench, load.pid(), None)).transpose()?;
     let tool = match who {
         Who::Dashboard => None,
         _ => Some(Tool::start(apart(who.command(bench, Some(load.pid()), None)?), &bench.work, who == Who::Opensnoop)?),
@@ -244,15 +245,24 @@ fn round(bench: &Bench, who: Who, missing: bool) -> Result<Round> {
             let mut command = strace(bench, who)?;
             command.arg(&bench.programs.load).args(words.split_whitespace());
             command.arg("--path").arg(bench.path()).arg("--report").arg(bench.work.join("report"));
-            let load = bench.start_load(command)?;
+            let mut load = bench.start_load(command)?;
             thread::sleep(Duration::from_millis(100));
+            // It is strace that is started, and its child that is watched; both end at once.
+            let before = cpu(load.pid());
+            load.go();
+            let mut used = Used::default();
+            while !load.ended()? {
+                let memory = peak(load.pid()).unwrap_or(used.memory);
+                used = Used { cpu: (cpu(load.pid()) - before).max(used.cpu), memory };
+                thread::sleep(Duration::from_millis(2));
+            }
             let done = load.done()?;
             let lost = Some(done.opens.saturating_sub(Tool::lines(&bench.work, "/opened")?));
-            Ok(Round { done, used: Used::default(), lost, ready_ms: 0.0 })
+            Ok(Round { done, used, lost, ready_ms: 0.0 })
         }
         Who::Dashboard => {
             let mut load = bench.load(&words)?;
-            let screen = dashboard::Screen::start(bench, load.pid(), None)?;
+            let screen = screen::Screen::start(bench, load.pid(), None)?;
             let ready_ms = screen.ready()?;
             let before = cpu(screen.pid());
             load.go();
@@ -347,52 +357,4 @@ pub fn start(bench: &Bench, figures: &mut Figures) -> Result<()> {
 
 fn copy(bench: &Bench) -> Bench {
     Bench { programs: bench.programs.clone(), work: bench.work.clone(), plan: bench.plan }
-}
-
-/// A loop on each processor for a minute: what is lost, and what the account says of it.
-pub fn losses(bench: &Bench, figures: &mut Figures) -> Result<()> {
-    const PART: &str = "a loop on each processor, watched by tracepoint";
-    let seconds = if bench.plan.quick { 3 } else { 60 };
-    let mut load = bench.load(&format!("each --warm --seconds {seconds}"))?;
-    let pid = load.pid();
-    let mut command = Command::new(&bench.programs.opentop);
-    command.args(["trace", "-p", &pid.to_string(), "-o"]).arg(bench.work.join("lines"));
-    let mut tool = Tool::start(apart(command), &bench.work, false)?;
-    tool.ready()?;
-    let before = cpu(tool.pid());
-    load.go();
-    let done = load.done()?;
-    let used = tool.end(before)?;
-    let lost = done.opens.saturating_sub(Tool::lines(&bench.work, "/opened")?);
-    figures.add(PART, "opentop trace", &format!("opens in {seconds} s"), "million", &[done.opens as f64 / 1e6]);
-    figures.add(PART, "opentop trace", "lost", "opens", &[lost as f64]);
-    figures.add(PART, "opentop trace", "processor for a million opens", "s", &[1e6 * used.cpu / done.opens as f64]);
-    let account = Tool::said(&bench.work);
-    let account = account.lines().last().unwrap_or_default().to_owned();
-    eprintln!("{account}");
-    let told = account.rsplit("+ ").next().and_then(|lost| lost.split(' ').next()?.parse::<u64>().ok());
-    ensure!(told == Some(lost), "{lost} opens are missing from the lines, and the account says: {account}");
-    // A table that holds less than the processes there are, a ring that holds next to nothing: the counts are exact.
-    let count = if bench.plan.quick { 50_000 } else { 500_000 };
-    let load = bench.load_command(&format!("open --cpu 0 --count {count}"));
-    let mut command = Command::new(&bench.programs.opentop);
-    command.args(["summary", "--ring-size", "64K", "--"]).arg(load.get_program()).args(load.get_args());
-    let tool = Tool::start(apart(command), &bench.work, false)?;
-    used_and_said(tool, bench, count, figures)
-}
-
-fn used_and_said(tool: Tool, bench: &Bench, count: u64, figures: &mut Figures) -> Result<()> {
-    wait(tool.pid())?;
-    let said = Tool::said(&bench.work);
-    let account = said.lines().last().unwrap_or_default();
-    eprintln!("{account}");
-    let numbers: Vec<u64> = account.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [opens, shown, filtered, lost] = numbers[..] else { anyhow::bail!("no account: {said}") };
-    ensure!(opens == shown + filtered + lost, "the account does not add up: {account}");
-    // Its start opens a few files more (the loader, libc).
-    ensure!((count..count + 200).contains(&opens), "{count} opens were counted as {opens}");
-    const PART: &str = "500,000 opens with a ring of 64 KiB";
-    figures.add(PART, "opentop summary", "counted", "opens", &[opens as f64]);
-    figures.add(PART, "opentop summary", "of them not in the stream", "opens", &[lost as f64]);
-    Ok(())
 }
