@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::tools::TOOLS;
+use super::tools::{SCRIPT, TOOLS};
 use crate::apt::{self, Apt};
 use crate::cmd;
 use crate::kernels::Kernel;
@@ -64,7 +64,7 @@ pub fn tools(kernel: Kernel) -> Result<Fetched> {
         let name = file.file_name().context("a tool without a name")?.to_string_lossy().into_owned();
         place.insert(format!("{PLACE}/bin/{name}"), file);
     }
-    place.insert(format!("{PLACE}/bin/opensnoop.bt"), root.join("usr/sbin/opensnoop.bt"));
+    place.insert(format!("{PLACE}/bin/{SCRIPT}"), root.join("usr/sbin").join(SCRIPT));
     if kept.join("scap.ko").exists() {
         place.insert(format!("{PLACE}/scap.ko"), kept.join("scap.ko"));
     }

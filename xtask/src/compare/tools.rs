@@ -33,6 +33,9 @@ pub enum Scope {
 const SYSDIG_FIELDS: &str =
     "*%proc.pid\t%thread.tid\t%user.uid\t%proc.name\t%evt.type\t%evt.latency\t%evt.res\t%fd.name\t%evt.args";
 
+/// The script of bpftrace's that is compared: a file beside it.
+pub const SCRIPT: &str = "opensnoop.bt";
+
 /// In the order of the table.
 pub const TOOLS: [Tool; 6] = [
     Tool {
@@ -56,7 +59,7 @@ pub const TOOLS: [Tool; 6] = [
         name: "bpftrace opensnoop.bt",
         package: Some("bpftrace"),
         program: Some("usr/bin/bpftrace"),
-        typed: "bpftrace /debian/bin/opensnoop.bt",
+        typed: "bpftrace opensnoop.bt",
         scope: Scope::System,
     },
     Tool {
@@ -100,7 +103,8 @@ impl Tool {
         if self.key == "sysdig" {
             command.args(["-p", SYSDIG_FIELDS]);
         }
-        command.args(words);
+        let script = format!("{}/bin/{SCRIPT}", fetch::PLACE);
+        command.args(words.map(|word| if word == SCRIPT { script.as_str() } else { word }));
         command
     }
 }
