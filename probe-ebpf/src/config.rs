@@ -2,7 +2,7 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use probe_common::{Config, Offsets, config as bits};
+use probe_common::{Config, Offsets, config as bits, stage};
 
 /// Overwritten by the loader under this name. Zero means: no BTF, no self.
 #[unsafe(no_mangle)]
@@ -80,10 +80,11 @@ pub fn typed() -> bool {
     flags() & (bits::BTF | bits::TYPED_TASK) == bits::BTF | bits::TYPED_TASK
 }
 
-/// How much of the work is done. The verifier knows it, and takes out what is not.
+/// Whether this part of the work, one of [`stage`], is done. The verifier knows the answer, and takes out what is not.
 #[inline(always)]
-pub fn stage() -> u32 {
-    setting!(stage)
+pub fn does(part: u32) -> bool {
+    let stage = setting!(stage);
+    stage == stage::WHOLE || stage >= part
 }
 
 #[inline(always)]

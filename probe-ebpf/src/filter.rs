@@ -5,19 +5,19 @@
 //! is not in use, then that word: a run of the probe, which has read the word once, sees the one or the other as a whole.
 //! An open that a change overtakes is captured if both wanted it.
 
-use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated};
-use probe_common::{
-    Capture, COMM_LEN, capture,
-    filter::{self, FAIL, Known, Memory, Open, Place, Program, STEPS, TEXT_MAX, Text, answered, check, follow},
-    route,
-};
+mod memory;
+mod program;
+
+use aya_ebpf::helpers::bpf_get_current_uid_gid;
+use probe_common::{Capture, capture, route};
 
 use crate::{
-    arch, config,
-    maps::{CAPTURE, FILTER, INFLIGHT, InFlight, LONG, NAMED_LONG, REJECTED, REJECTED_SLOTS, SCOPE},
+    arch,
+    maps::{CAPTURE, FILTER, INFLIGHT, InFlight, REJECTED, REJECTED_SLOTS, SCOPE},
     open::{Request, kind},
-    process::{self, Current, read},
+    process,
 };
+use program::{filter_done, filter_now};
 
 /// The capture in force, read in one piece.
 #[inline(always)]
@@ -29,15 +29,36 @@ pub fn current() -> Capture {
     }
 }
 
-/// An open begins: the capture, if it may want it.
+/// Whether an open that begins may be wanted.
 #[inline(always)]
-pub fn enter(pid_tgid: u64, subject: u64, owner: u64, request: &Request) -> Option<Capture> {
-    let capture = current();
+pub fn enter(capture: Capture, pid_tgid: u64, subject: u64, owner: u64, request: &Request) -> bool {
     if capture.flags() == 0 {
-        return if process::is_self((subject >> 32) as u32) { None } else { Some(capture) };
+        return !process::is_self((subject >> 32) as u32);
     }
     let asked = u64::from(arch::flags(request.flags)) | u64::from(request.route) << 32 | u64::from(request.kind) << 40;
-    if filter_enter(capture.0, pid_tgid, subject, owner, asked) == 0 { None } else { Some(capture) }
+    filter_enter(capture.0, pid_tgid, subject, owner, asked) != 0
+}
+
+/// Whether the thread's entry may answer for [`enter`]: the capture asks for the process alone, and its trees are among
+/// what it asks for. Not where the thread's last open was left out: it has no entry, most likely, and is not to pay for
+/// looking.
+#[inline(always)]
+pub fn may_remember(capture: Capture, pid_tgid: u64) -> bool {
+    let flags = capture.flags();
+    flags & capture::SCOPE != 0
+        && flags & (capture::OFF | capture::UID | capture::AT_ENTRY) == 0
+        && match REJECTED.get_ptr(pid_tgid as u32 & (REJECTED_SLOTS - 1)) {
+            // SAFETY: a value of REJECTED.
+            Some(mark) => (unsafe { core::ptr::read_volatile(mark) }) & ((1 << ROLES) - 1) != pid_tgid as u32,
+            None => false,
+        }
+}
+
+/// Whether the entry is of an open that this capture let in: of the same process, which leaves no tree while it lives, so
+/// the answer would be the same again.
+#[inline(always)]
+pub fn remembered(capture: Capture, entry: &InFlight) -> bool {
+    entry.capture == capture.generation() && entry.foreign == 0
 }
 
 /// Whether opens of the process are wanted at all.
@@ -109,7 +130,12 @@ pub fn was_rejected(pid_tgid: u64, role: u32) -> bool {
 
 /// An open returns, its result and all but perhaps its path is in the entry: whether it may still be wanted.
 #[inline(always)]
-pub fn leave(capture: Capture, kind: u32, pid_tgid: u64) -> bool {
+pub fn leave(capture: Capture, kind: u32, pid_tgid: u64, entry: &InFlight) -> bool {
+    // As nearly always: this capture let it in, and asks for nothing that was not known then.
+    let later = if kind == kind::EXEC { capture::AT_RETURN | capture::AT_ENTRY } else { capture::AT_RETURN };
+    if entry.capture == capture.generation() && capture.flags() & later == 0 {
+        return true;
+    }
     match filter_leave(capture.0, pid_tgid, u64::from(kind)) {
         RUN => filter_done(capture.0, pid_tgid, 0) != 0,
         wanted => wanted != 0,
@@ -136,7 +162,6 @@ const UNSEEN: u64 = 1 << 48;
 
 // What follows are functions of their own for the verifier, which checks each once and not anew for every path to every
 // call; so they take plain numbers and find again what they need.
-
 
 /// [`enter`], where not everything is captured.
 #[unsafe(no_mangle)]
@@ -196,357 +221,4 @@ pub extern "C" fn filter_unseen(pid_tgid: u64, kind: u64, result: u64) -> u32 {
     };
     let asked = u64::from(by) << 32 | kind << 40 | UNSEEN;
     filter_now(capture.0, pid_tgid, 0, asked, result)
-}
-
-/// Runs the program on an open that begins, or whose beginning was not seen. `owner` is the task whose work a kernel thread
-/// does, else 0. `asked` has flags, route (from bit 32), kind
-/// (from bit 40) and [`UNSEEN`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_now(capture: u64, subject: u64, owner: u64, asked: u64, result: u64) -> u32 {
-    let slot = Capture(capture).slot();
-    // A path is never asked for before it is known.
-    u32::from(filter::run(
-        |at| filter_now_step(u64::from(slot) << 32 | u64::from(at), subject, owner, asked, result),
-        |_| u32::from(FAIL),
-    ))
-}
-
-/// One step of it: what to go on with. `at` is the step, and from bit 32 the slot.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_now_step(at: u64, subject: u64, owner: u64, asked: u64, result: u64) -> u32 {
-    let Some(program) = FILTER.get((at >> 32) as u32) else { return u32::from(FAIL) };
-    let at = at as u32 & (STEPS as u32 - 1);
-    follow(&program.steps[at as usize], &Now { subject, owner, asked, result })
-}
-
-/// An open that begins.
-struct Now {
-    subject: u64,
-    owner: u64,
-    asked: u64,
-    result: u64,
-}
-
-impl Open for Now {
-    #[inline(always)]
-    fn known(&self, check: u8) -> Known {
-        let unseen = self.asked & UNSEEN != 0;
-        match check {
-            check::FLAGS if unseen => Known::Never,
-            check::FLAGS if (self.asked >> 40) as u8 == kind::EXEC as u8 => Known::Later,
-            check::ERRNO if unseen => Known::Yes,
-            0..check::ERRNO => Known::Yes,
-            _ if unseen => Known::Never,
-            _ => Known::Later,
-        }
-    }
-
-    #[inline(always)]
-    fn number(&self, check: u8) -> Option<u64> {
-        Some(match check {
-            check::PID => self.subject >> 32,
-            check::TID => self.subject & 0xffff_ffff,
-            check::PPID if self.owner != 0 => u64::from(process::ppid(self.owner)),
-            check::PPID => u64::from(Current::get().ppid()),
-            check::UID => u64::from(Current::get().uid()),
-            check::CGROUP => Current::get().cgroup_id(),
-            check::FLAGS => self.asked & 0xffff_ffff,
-            check::ROUTE => {
-                let by = (self.asked >> 32) as u8;
-                u64::from(if by == route::SYSCALL { process::syscall_route(Current::get()).0 } else { by })
-            }
-            check::ERRNO => return errno(self.result as i32),
-            _ => return None,
-        })
-    }
-
-    #[inline(always)]
-    fn trees(&self) -> u64 {
-        trees((self.subject >> 32) as u32)
-    }
-
-    #[inline(always)]
-    fn comm(&self) -> [u64; 2] {
-        let mut comm = [0u64; 2];
-        // SAFETY: two words are 16 bytes.
-        let bytes = unsafe { &mut *comm.as_mut_ptr().cast::<[u8; COMM_LEN]>() };
-        if self.owner == 0 {
-            Current::get().comm(bytes);
-        } else if let Some(name) = read(self.owner + u64::from(config::setting!(offsets.task_comm))) {
-            *bytes = name;
-        }
-        comm
-    }
-}
-
-#[inline(always)]
-fn errno(result: i32) -> Option<u64> {
-    if result < 0 { Some(result.unsigned_abs().into()) } else { None }
-}
-
-#[inline(always)]
-fn words(comm: &[u8; COMM_LEN]) -> [u64; 2] {
-    // SAFETY: 16 bytes are two words.
-    unsafe { core::ptr::read_unaligned(comm.as_ptr().cast()) }
-}
-
-/// Runs the program on the open in the thread's entry; `whole` is 0 while its name may still be missing.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_done(capture: u64, pid_tgid: u64, whole: u64) -> u32 {
-    let slot = Capture(capture).slot();
-    let at = |at: u32| u64::from(slot) << 32 | u64::from(at);
-    u32::from(filter::run(
-        |step| filter_done_step(at(step), pid_tgid, whole),
-        |step| filter_path(at(step), pid_tgid, filter_fold(pid_tgid)),
-    ))
-}
-
-/// One step of it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_done_step(at: u64, pid_tgid: u64, whole: u64) -> u32 {
-    let Some(program) = FILTER.get((at >> 32) as u32) else { return u32::from(FAIL) };
-    let Some(entry) = INFLIGHT.get_ptr(pid_tgid) else { return u32::from(FAIL) };
-    let index = at as u32 & (STEPS as u32 - 1);
-    // SAFETY: a value of INFLIGHT that only this thread uses.
-    let done = unsafe { Done { entry: &*entry, whole: whole != 0 } };
-    follow(&program.steps[index as usize], &done)
-}
-
-/// An open that returned.
-struct Done<'a> {
-    entry: &'a InFlight,
-    whole: bool,
-}
-
-impl Open for Done<'_> {
-    #[inline(always)]
-    fn known(&self, check: u8) -> Known {
-        if check != check::PATH || self.whole { Known::Yes } else { Known::Later }
-    }
-
-    #[inline(always)]
-    fn number(&self, check: u8) -> Option<u64> {
-        let header = &self.entry.header;
-        Some(match check {
-            check::PID => header.tgid.into(),
-            check::TID => header.tid.into(),
-            check::PPID => header.ppid.into(),
-            check::UID => header.uid.into(),
-            check::CGROUP => header.cgroup_id,
-            check::FLAGS => header.flags.into(),
-            check::ROUTE => header.route.into(),
-            check::ERRNO => return errno(header.ret),
-            check::DURATION => header.duration_ns,
-            _ => return None,
-        })
-    }
-
-    #[inline(always)]
-    fn trees(&self) -> u64 {
-        trees(self.entry.header.tgid)
-    }
-
-    #[inline(always)]
-    fn comm(&self) -> [u64; 2] {
-        words(&self.entry.header.comm)
-    }
-}
-
-/// What to go on with after a step that asks for the path, whose beginning was folded.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_path(at: u64, pid_tgid: u64, folded: u64) -> u32 {
-    let Some(program) = FILTER.get((at >> 32) as u32) else { return u32::from(FAIL) };
-    let index = at as u32 & (STEPS as u32 - 1);
-    let step = &program.steps[index as usize];
-    let Some(place) = place(pid_tgid) else { return u32::from(FAIL) };
-    answered(step, filter::path_matches(step, index, &place, folded, &Kernel { slot: at & !0xffff_ffff }))
-}
-
-/// Folds the beginning of the thread's name.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_fold(pid_tgid: u64) -> u64 {
-    match place(pid_tgid) {
-        Some(place) => filter::fold(&place, &Kernel { slot: 0 }),
-        None => filter::UNFOLDED,
-    }
-}
-
-/// Where name and directory of the thread's open are.
-#[inline(always)]
-fn place(pid_tgid: u64) -> Option<Place> {
-    let entry = INFLIGHT.get_ptr_mut(pid_tgid)?;
-    // SAFETY: a value of INFLIGHT that only this thread uses. The address goes through memory, where the verifier takes it
-    // for the number that the functions below want.
-    let (name, header) = unsafe {
-        let entry = &mut *entry;
-        let mut bytes = entry.bytes.as_ptr();
-        if entry.named == NAMED_LONG {
-            bytes = (&raw const (*LONG.get_ptr(pid_tgid)?).bytes).cast();
-        }
-        core::ptr::write_volatile(&raw mut entry.address, bytes as u64);
-        (core::ptr::read_volatile(&raw const entry.address), &entry.header)
-    };
-    let name_len = u64::from(header.name_len);
-    Some(Place {
-        name,
-        name_len,
-        dir: name + name_len,
-        dir_len: u64::from(header.dir_len),
-        marks: header.marks,
-    })
-}
-
-/// The kernel's memory, and the texts of a program.
-struct Kernel {
-    /// From bit 32.
-    slot: u64,
-}
-
-impl Memory for Kernel {
-    #[inline(always)]
-    fn equal(&self, address: u64, text: u64, len: u64) -> bool {
-        filter_equal(address, self.slot | text, len) != 0
-    }
-
-    #[inline(always)]
-    fn first_slash(&self, address: u64, len: u64) -> u64 {
-        filter_first_slash(address, len)
-    }
-
-    #[inline(always)]
-    fn behind_last_slash(&self, address: u64, len: u64) -> u64 {
-        filter_behind_last_slash(address, len)
-    }
-
-    #[inline(always)]
-    fn four(&self, address: u64) -> u32 {
-        read(address).unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn text(&self, text: u64) -> u64 {
-        filter_text(self.slot | text)
-    }
-
-    #[inline(always)]
-    fn leading(&self, address: u64, left: u64) -> u64 {
-        filter_leading(address, left)
-    }
-}
-
-/// Bytes that are looked at in one piece: what fits the stack beside its callers'.
-const WINDOW: usize = 32;
-
-/// Up to [`WINDOW`] bytes at an address, the rest zero; `len` is at most that.
-#[inline(always)]
-fn window(address: u64, len: u64) -> [u64; WINDOW / 8] {
-    let mut window = [0u64; WINDOW / 8];
-    // SAFETY: the helper checks the address itself; `len` bytes are within the window.
-    unsafe { generated::bpf_probe_read_kernel(window.as_mut_ptr().cast(), len as u32, address as *const _) };
-    window
-}
-
-/// Goes through `len` bytes at an address in words, of which there are at most [`TEXT_MAX`] bytes; `look` gets where they
-/// begin and ends it by true.
-#[inline(always)]
-fn words_at(address: u64, len: u64, mut look: impl FnMut(u64, [u64; WINDOW / 8]) -> bool) {
-    let mut left = len;
-    for chunk in 0..TEXT_MAX / WINDOW {
-        let at = (chunk * WINDOW) as u64;
-        // One branch for each window: the verifier follows every one.
-        if left <= WINDOW as u64 {
-            look(at, window(address + at, left));
-            return;
-        }
-        if look(at, window(address + at, WINDOW as u64)) {
-            return;
-        }
-        left -= WINDOW as u64;
-    }
-}
-
-/// The words at a byte offset into a program's texts; the slot from bit 32.
-#[inline(always)]
-fn texts(text: u64) -> Option<*const u8> {
-    let program: *const Program = FILTER.get_ptr((text >> 32) as u32)?;
-    let at = text as usize & (STEPS * size_of::<Text>() - 1);
-    // SAFETY: within the texts, behind which there is slack for what is read from here.
-    Some(unsafe { (&raw const (*program).texts).cast::<u8>().add(at) })
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_text(text: u64) -> u64 {
-    // SAFETY: as in `texts`.
-    texts(text).map_or(0, |words| unsafe { core::ptr::read_unaligned(words.cast()) })
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_equal(address: u64, text: u64, len: u64) -> u32 {
-    let Some(words) = texts(text) else { return 0 };
-    let mut left = len;
-    for chunk in 0..TEXT_MAX / WINDOW {
-        let done = chunk * WINDOW;
-        let window = window(address + done as u64, if left > WINDOW as u64 { WINDOW as u64 } else { left });
-        for (i, word) in window.iter().enumerate() {
-            // SAFETY: less than TEXT_MAX bytes behind `words`, see `texts`.
-            let other: u64 = unsafe { core::ptr::read_unaligned(words.add(done + 8 * i).cast()) };
-            if left <= 8 {
-                return u32::from((word ^ other) & filter::mask(left) == 0);
-            }
-            if *word != other {
-                return 0;
-            }
-            left -= 8;
-        }
-    }
-    1
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_first_slash(address: u64, len: u64) -> u64 {
-    let (mut found, mut at) = (0, TEXT_MAX as u64);
-    words_at(address, len, |begin, words| {
-        for (i, word) in words.iter().enumerate() {
-            let here = filter::slashes(*word);
-            if here != 0 {
-                (found, at) = (here, begin + 8 * i as u64);
-                return true;
-            }
-        }
-        false
-    });
-    if found == 0 { at } else { at + filter::first(found) }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_behind_last_slash(address: u64, len: u64) -> u64 {
-    let skip = if len > TEXT_MAX as u64 { len - TEXT_MAX as u64 } else { 0 };
-    let (mut found, mut at) = (0, 0);
-    words_at(address + skip, len - skip, |begin, words| {
-        for (i, word) in words.iter().enumerate() {
-            let here = filter::slashes(*word);
-            if here != 0 {
-                (found, at) = (here, begin + 8 * i as u64);
-            }
-        }
-        false
-    });
-    if found == 0 { 0 } else { skip + at + filter::last(found) + 1 }
-}
-
-/// The answer is a number that the verifier knows nothing of: it does not follow each sum of these on its own.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn filter_leading(address: u64, left: u64) -> u64 {
-    filter::leading(address, left, &Kernel { slot: 0 })
 }

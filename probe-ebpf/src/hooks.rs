@@ -9,6 +9,7 @@ use probe_common::route;
 
 use crate::{
     config::{self, setting},
+    leave,
     open::{self, Request, kind, role},
     process::{self, read},
 };
@@ -67,7 +68,7 @@ pub fn k_filp_open(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn k_openat2_ret(ctx: RetProbeContext) -> u32 {
-    open::leave(&ctx, kind::SYSCALL, ctx.ret::<i64>());
+    leave::leave(&ctx, kind::SYSCALL, ctx.ret::<i64>());
     0
 }
 
@@ -81,7 +82,7 @@ pub fn k_io_openat2(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn k_io_openat2_ret(ctx: RetProbeContext) -> u32 {
-    open::leave(&ctx, kind::IO_URING, ctx.ret::<i64>());
+    leave::leave(&ctx, kind::IO_URING, ctx.ret::<i64>());
     0
 }
 
@@ -95,7 +96,7 @@ pub fn k_execat(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn k_execat_ret(ctx: RetProbeContext) -> u32 {
-    open::leave(&ctx, kind::EXEC, ctx.ret::<i64>());
+    leave::leave(&ctx, kind::EXEC, ctx.ret::<i64>());
     0
 }
 
@@ -109,7 +110,7 @@ pub fn k_handle(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn k_handle_ret(ctx: RetProbeContext) -> u32 {
-    open::leave(&ctx, kind::HANDLE, ctx.ret::<i64>());
+    leave::leave(&ctx, kind::HANDLE, ctx.ret::<i64>());
     0
 }
 
@@ -129,7 +130,7 @@ pub fn f_filp_open(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_openat2_ret(ctx: FExitContext) -> u32 {
-    open::leave(&ctx, kind::SYSCALL, ctx.arg::<i64>(3));
+    leave::leave(&ctx, kind::SYSCALL, ctx.arg::<i64>(3));
     0
 }
 
@@ -141,7 +142,7 @@ pub fn f_io_openat2(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_io_openat2_ret(ctx: FExitContext) -> u32 {
-    open::leave(&ctx, kind::IO_URING, ctx.arg::<i64>(2));
+    leave::leave(&ctx, kind::IO_URING, ctx.arg::<i64>(2));
     0
 }
 
@@ -156,7 +157,7 @@ pub fn f_execat_ret(ctx: FExitContext) -> u32 {
     // A `struct file *` or an error: the verifier allows no arithmetic on what it takes for a pointer, so it is read as the
     // number it is.
     let ret = read::<i64>(ctx.as_ptr() as u64 + 3 * 8).unwrap_or(0);
-    open::leave(&ctx, kind::EXEC, ret);
+    leave::leave(&ctx, kind::EXEC, ret);
     0
 }
 
@@ -168,7 +169,7 @@ pub fn f_handle(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_handle_ret(ctx: FExitContext) -> u32 {
-    open::leave(&ctx, kind::HANDLE, ctx.arg::<i64>(3));
+    leave::leave(&ctx, kind::HANDLE, ctx.arg::<i64>(3));
     0
 }
 
@@ -189,7 +190,7 @@ pub fn f_filp_open_twin(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_openat2_ret_twin(ctx: FExitContext) -> u32 {
-    open::leave_as(role::TWIN, &ctx, kind::SYSCALL, ctx.arg::<i64>(3));
+    leave::leave_as(role::TWIN, &ctx, kind::SYSCALL, ctx.arg::<i64>(3));
     0
 }
 
@@ -249,13 +250,13 @@ pub fn t_handle(ctx: TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn t_ret(ctx: TracePointContext) -> u32 {
-    open::leave(&ctx, kind::SYSCALL, ret(&ctx));
+    leave::leave(&ctx, kind::SYSCALL, ret(&ctx));
     0
 }
 
 #[tracepoint]
 pub fn t_handle_ret(ctx: TracePointContext) -> u32 {
-    open::leave(&ctx, kind::HANDLE, ret(&ctx));
+    leave::leave(&ctx, kind::HANDLE, ret(&ctx));
     0
 }
 

@@ -1,7 +1,7 @@
 //! The kernel side of opentop: sees every open enter and return, and puts one record into a ring buffer.
 //!
 //! `hooks` is all that differs between kprobe, fentry and tracepoint: where the arguments are found. Each hook calls
-//! [`open::enter`], [`open::named`] or [`open::leave`]; there is one path from there to the ring.
+//! [`open::enter`], [`open::named`] or [`leave::leave`]; there is one path from there to the ring.
 #![no_std]
 #![no_main]
 // For the one atomic addition in `count`; the toolchain is a nightly one anyway, for build-std.
@@ -10,8 +10,10 @@
 mod arch;
 mod config;
 mod count;
+mod emit;
 mod filter;
 mod hooks;
+mod leave;
 mod maps;
 mod open;
 mod path;

@@ -1,24 +1,21 @@
-//! The one path of an open: [`enter`] notes what was asked, [`named`] takes the kernel's copy of the name,
-//! [`leave`] adds the result, counts, and emits the record.
+//! An open begins: [`enter`] notes what was asked, [`named`] takes the kernel's copy of the name. What becomes of it is in
+//! `leave`.
 
-use core::ptr::addr_of;
+use core::ptr::null_mut;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, bpf_probe_read_user, generated::bpf_ringbuf_output,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, bpf_probe_read_user},
 };
-use aya_log_ebpf::{debug, warn};
-use probe_common::{Offsets, RECORD_VERSION, RecordHeader, capture, loss, marks, route, stage};
+use aya_log_ebpf::warn;
+use probe_common::{Capture, Offsets, RECORD_VERSION, loss, marks, route, stage};
 
 use crate::{
     arch,
     config::{self, setting},
-    count::{self, lost},
+    count::lost,
     filter,
-    maps::{EVENTS, INFLIGHT, INLINE_NAME, InFlight, LONG, NAMED_LONG, WAKE, ZEROS},
+    maps::{INFLIGHT, InFlight, ZEROS},
     path::{self, Name},
     process::{self, Current, read},
     stack,
@@ -44,11 +41,9 @@ pub mod role {
 }
 
 /// O_LARGEFILE of asm-generic/fcntl.h, see [`arch::flags`]: the kernel adds it to every 64-bit open by itself.
-const O_LARGEFILE: u32 = 0o100000;
+pub const O_LARGEFILE: u32 = 0o100000;
 /// `__FMODE_EXEC` of fs.h, which do_open_execat() puts among the flags.
 const FMODE_EXEC: u32 = 0x20;
-/// EAGAIN of errno.h.
-const EAGAIN: i32 = 11;
 
 /// `struct open_how` of linux/openat2.h: on the kernel's stack, not the user's.
 #[derive(Clone, Copy)]
@@ -103,7 +98,7 @@ pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
 /// [`enter`], by one of two programs.
 #[inline(always)]
 pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
-    if config::stage() == stage::EMPTY {
+    if !config::does(stage::DECIDE) {
         return;
     }
     let current = Current::get();
@@ -111,18 +106,29 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     // Up to 5.11 a kernel thread does the work of io_uring: the open is its requester's.
     let (subject, owner) =
         if request.kind == kind::IO_URING { requester(request.request, pid_tgid) } else { (pid_tgid, 0) };
-    let Some(capture) = filter::enter(pid_tgid, subject, owner, request) else { return };
-    let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
-        Some(entry) => entry,
-        None => match insert(pid_tgid) {
-            Some(entry) => entry,
-            None => {
-                lost(loss::INFLIGHT_FULL, 1);
-                warn!(ctx, "in-flight table full, thread {}", pid_tgid as u32);
-                return;
-            }
-        },
-    };
+    let capture = filter::current();
+    // A thread whose last open this capture let in needs no second decision, only its entry, which is wanted anyway.
+    let ask_entry = request.kind != kind::IO_URING && filter::may_remember(capture, pid_tgid);
+    let mut entry = if ask_entry { in_flight(pid_tgid) } else { null_mut() };
+    // SAFETY: a value of INFLIGHT that only this thread uses, or null.
+    let remembered = !entry.is_null() && unsafe { filter::remembered(capture, &*entry) };
+    if !remembered && !filter::enter(capture, pid_tgid, subject, owner, request) {
+        return;
+    }
+    if !config::does(stage::MATCH) {
+        return;
+    }
+    if !ask_entry {
+        entry = in_flight(pid_tgid);
+    }
+    if entry.is_null() {
+        entry = insert(pid_tgid);
+        if entry.is_null() {
+            lost(loss::INFLIGHT_FULL, 1);
+            warn!(ctx, "in-flight table full, thread {}", pid_tgid as u32);
+            return;
+        }
+    }
     // SAFETY: a value of INFLIGHT that only this thread uses.
     let entry = unsafe { &mut *entry };
     if entry.active != 0 {
@@ -143,6 +149,26 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     entry.completed = 0;
     entry.user_name = request.user_name;
     entry.request = request.request;
+    if config::does(stage::FACTS) {
+        note(ctx, entry, request, capture, current, subject, owner);
+    }
+    if config::does(stage::CLOCK) {
+        // SAFETY: no arguments, no conditions. Last, so that the open's time has as little of this in it as can be.
+        entry.header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
+    }
+}
+
+/// Notes what is asked for, and who asks.
+#[inline(always)]
+fn note<C: EbpfContext>(
+    ctx: &C,
+    entry: &mut InFlight,
+    request: &Request,
+    capture: Capture,
+    current: Current,
+    subject: u64,
+    owner: u64,
+) {
     let header = &mut entry.header;
     header.version = RECORD_VERSION;
     header.name_len = 0;
@@ -177,8 +203,6 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
     }
     entry.foreign = u32::from(owner != 0);
     entry.header.process_start_ns = entry.process_start_ns;
-    // SAFETY: no arguments, no conditions. Last, so that the open's time has as little of this in it as can be.
-    entry.header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
 }
 
 /// Whose request it is: its pid_tgid, and its task where that is not the current one, else 0. A plain number, as the payload
@@ -194,16 +218,30 @@ fn requester(request: u64, current: u64) -> (u64, u64) {
     let tid: Option<u32> = read(owner + u64::from(setting!(offsets.task_pid)));
     match (tgid, tid) {
         // A worker that is a thread of the process (5.12 on) is who opens.
-        (Some(tgid), Some(tid)) if u64::from(tgid) != current >> 32 => ((u64::from(tgid) << 32) | u64::from(tid), owner),
+        (Some(tgid), Some(tid)) if u64::from(tgid) != current >> 32 => {
+            ((u64::from(tgid) << 32) | u64::from(tid), owner)
+        }
         _ => (current, 0),
     }
 }
 
+/// The thread's entry, null where it has none. No `Option`, for the reason that [`requester`] has none.
 #[inline(always)]
-fn insert(pid_tgid: u64) -> Option<*mut InFlight> {
-    let zeros = ZEROS.get(0)?;
-    INFLIGHT.insert(pid_tgid, &zeros.inflight, 0).ok()?;
-    INFLIGHT.get_ptr_mut(pid_tgid)
+fn in_flight(pid_tgid: u64) -> *mut InFlight {
+    match INFLIGHT.get_ptr_mut(pid_tgid) {
+        Some(entry) => entry,
+        None => null_mut(),
+    }
+}
+
+/// A new one; null where there is no room.
+#[inline(always)]
+fn insert(pid_tgid: u64) -> *mut InFlight {
+    let Some(zeros) = ZEROS.get(0) else { return null_mut() };
+    if INFLIGHT.insert(pid_tgid, &zeros.inflight, 0).is_err() {
+        return null_mut();
+    }
+    in_flight(pid_tgid)
 }
 
 /// The kernel has made its own copy of the name (`struct filename`, whose first member points to it) and of the flags
@@ -212,7 +250,7 @@ fn insert(pid_tgid: u64) -> Option<*mut InFlight> {
 /// For the first one within an open: what a driver opens in turn is not what was asked for.
 #[inline(always)]
 pub fn named(filename: u64, open_flags: u64) {
-    if matches!(config::stage(), stage::EMPTY | stage::COUNT) {
+    if !config::does(stage::PATH) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -244,277 +282,4 @@ pub fn completed(result: i32) {
             }
         }
     }
-}
-
-/// An open returns: with a descriptor, or with −errno. `result` is asked only for an open that was seen to enter.
-#[inline(always)]
-pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
-    leave_as(role::FIRST, ctx, kind, ret);
-}
-
-/// [`leave`], by one of two programs.
-#[inline(always)]
-pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
-    if config::stage() == stage::EMPTY {
-        return;
-    }
-    let current = Current::get();
-    let pid_tgid = current.pid_tgid;
-    let capture = filter::current();
-    if capture.flags() != 0 && filter::was_rejected(pid_tgid, role) {
-        return;
-    }
-    let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
-        // SAFETY: a value of INFLIGHT that only this thread uses.
-        Some(entry) => unsafe { &mut *entry },
-        None => return leave_unseen(ctx, kind, pid_tgid, ret),
-    };
-    if entry.active != kind {
-        if entry.left & role == 0 {
-            entry.left |= role;
-            return;
-        }
-        return leave_unseen(ctx, kind, pid_tgid, ret);
-    }
-    entry.active = 0;
-    entry.left = role;
-    let Some(result) = result(entry, kind, ret) else { return };
-    if capture.flags() & capture::FAILED != 0 && result >= 0 {
-        drop_long(entry, pid_tgid);
-        return;
-    }
-    // SAFETY: no arguments, no conditions.
-    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    entry.header.ret = result;
-    entry.header.duration_ns = now_ns.saturating_sub(entry.header.start_ns);
-    entry.header.uid = current.uid();
-    entry.header.cgroup_id = current.cgroup_id();
-    comm(entry, kind, current);
-    if kind == kind::SYSCALL && entry.header.marks & marks::COMPAT == 0 && entry.header.route != route::OPENAT2 {
-        entry.header.flags &= !O_LARGEFILE;
-    }
-    if capture.flags() != 0 && !filter::leave(capture, kind, pid_tgid) {
-        drop_long(entry, pid_tgid);
-        return;
-    }
-    if entry.named == 0 && config::stage() != stage::COUNT {
-        // It failed before the kernel was done with the name, or the hook has no view of the kernel's copy.
-        if kind == kind::HANDLE {
-            if result >= 0 {
-                path::fill_from_descriptor(entry, pid_tgid, result);
-            }
-        } else {
-            let name = entry.user_name;
-            path::fill(entry, pid_tgid, Name::User(name));
-        }
-    }
-    if capture.flags() & capture::PATH != 0 && !filter::path_passes(capture, pid_tgid) {
-        drop_long(entry, pid_tgid);
-        return;
-    }
-    let marks = entry.header.marks;
-    if marks & (marks::NAME_UNREADABLE | marks::NAME_TRUNCATED | marks::DIR_TRUNCATED) != 0 {
-        if marks & marks::NAME_UNREADABLE != 0 {
-            lost(loss::NAME_UNREADABLE, 1);
-            debug!(ctx, "name unreadable, thread {}", pid_tgid as u32);
-        }
-        if marks & marks::NAME_TRUNCATED != 0 {
-            lost(loss::NAME_TRUNCATED, 1);
-            lost(loss::NAME_BYTES, entry.cut);
-        }
-        if marks & marks::DIR_TRUNCATED != 0 {
-            lost(loss::DIR_INCOMPLETE, 1);
-        }
-    }
-    if stack::wanted(capture, entry.header.tgid) {
-        stack::returned(ctx, capture, entry);
-    }
-    let row = count::open(entry, now_ns);
-    if marks & marks::NAME_TRUNCATED != 0 {
-        if let Some(row) = row {
-            // SAFETY: a value of PROCESSES or OTHERS.
-            unsafe { count::add(&raw mut (*row).name_bytes_lost, entry.cut) };
-        }
-    }
-    let sent = if entry.named == NAMED_LONG { emit_long(entry, pid_tgid) } else { emit(entry) };
-    if !sent {
-        lost(loss::RING_FULL, 1);
-        debug!(ctx, "ring full, thread {}", pid_tgid as u32);
-        let name = u64::from(entry.header.name_len);
-        lost(loss::NAME_BYTES, name);
-        if let Some(row) = row {
-            // SAFETY: a value of PROCESSES or OTHERS.
-            unsafe {
-                count::add(&raw mut (*row).lost, 1);
-                count::add(&raw mut (*row).name_bytes_lost, name);
-            }
-        }
-    }
-}
-
-/// Name of the thread; of the requester where a kernel thread did the work.
-#[inline(always)]
-fn comm(entry: &mut InFlight, kind: u32, current: Current) {
-    if kind == kind::IO_URING && entry.header.tgid != (current.pid_tgid >> 32) as u32 && config::btf() {
-        let owner = read::<u64>(entry.request + u64::from(setting!(offsets.req_task)));
-        if let Some(comm) = owner.and_then(|owner| read(owner + u64::from(setting!(offsets.task_comm)))) {
-            entry.header.comm = comm;
-            return;
-        }
-    }
-    current.comm(&mut entry.header.comm);
-}
-
-/// The result of an open as descriptor or −errno; `None` when this was no open yet.
-#[inline(always)]
-fn result(entry: &mut InFlight, kind: u32, ret: i64) -> Option<i32> {
-    match kind {
-        kind::IO_URING => {
-            // A first try that may not block: the worker comes back with the real one.
-            if ret as i32 == -EAGAIN {
-                return None;
-            }
-            if entry.completed != 0 {
-                return Some(entry.result);
-            }
-            let offset = setting!(offsets.req_result);
-            if !config::btf() || offset == Offsets::NONE {
-                entry.header.marks |= marks::RESULT_UNKNOWN;
-                return Some(0);
-            }
-            match read::<i32>(entry.request + u64::from(offset)) {
-                Some(result) => Some(result),
-                None => {
-                    entry.header.marks |= marks::RESULT_UNKNOWN;
-                    Some(0)
-                }
-            }
-        }
-        // A `struct file *`, or ERR_PTR.
-        kind::EXEC => {
-            if ret < 0 && ret >= -4095 {
-                Some(ret as i32)
-            } else {
-                entry.header.marks |= marks::NO_FD;
-                Some(0)
-            }
-        }
-        _ => Some(ret as i32),
-    }
-}
-
-/// A return without its entry: counted and told, with what a return knows. From before the attach, from a full
-/// in-flight table, or because the kernel skipped the entry's program.
-#[inline(always)]
-fn leave_unseen<C: EbpfContext>(ctx: &C, kind: u32, pid_tgid: u64, ret: i64) {
-    // Which requests of io_uring were opens in the capture cannot be told here.
-    if kind == kind::IO_URING {
-        return;
-    }
-    let result = if kind == kind::EXEC && !(-4095..0).contains(&ret) { 0 } else { ret as i32 };
-    if !filter::unseen(pid_tgid, kind, result) {
-        return;
-    }
-    lost(loss::NO_ENTRY, 1);
-    debug!(ctx, "no entry seen of an open of thread {}", pid_tgid as u32);
-    let Some(zeros) = ZEROS.get(0) else { return };
-    let current = Current::get();
-    let mut header: RecordHeader = zeros.inflight.header;
-    header.version = RECORD_VERSION;
-    header.route = match kind {
-        kind::EXEC => route::EXEC,
-        kind::HANDLE => route::HANDLE,
-        _ => process::syscall_route(current).0,
-    };
-    header.marks = marks::NO_ENTRY | marks::NAME_UNREADABLE;
-    if kind == kind::EXEC && result == 0 {
-        header.marks |= marks::NO_FD;
-    }
-    header.tgid = (pid_tgid >> 32) as u32;
-    header.tid = pid_tgid as u32;
-    header.ppid = current.ppid();
-    header.process_start_ns = process::start_ns(process::task());
-    header.uid = current.uid();
-    header.ret = result;
-    header.dirfd = -1;
-    // SAFETY: no arguments, no conditions.
-    header.start_ns = unsafe { bpf_ktime_get_boot_ns() };
-    header.cgroup_id = current.cgroup_id();
-    current.comm(&mut header.comm);
-    lost(loss::NAME_UNREADABLE, 1);
-    let row = count::unseen(&header);
-    // SAFETY: the header is on the stack, whole.
-    if !unsafe { output(addr_of!(header).cast(), size_of::<RecordHeader>() as u64) } {
-        lost(loss::RING_FULL, 1);
-        if let Some(row) = row {
-            // SAFETY: a value of PROCESSES or OTHERS.
-            unsafe { count::add(&raw mut (*row).lost, 1) };
-        }
-    }
-}
-
-/// Sends the record that the entry holds.
-#[inline(always)]
-fn emit(entry: &InFlight) -> bool {
-    let name = entry.header.name_len as u64 & (INLINE_NAME as u64 - 1);
-    let dir = entry.header.dir_len as u64 & 0x1ff;
-    // SAFETY: header and bytes lie behind each other, and 255 + 511 bytes are within `bytes`.
-    unsafe { output(addr_of!(entry.header).cast(), size_of::<RecordHeader>() as u64 + name + dir) }
-}
-
-/// Sends the record whose name is in [`LONG`].
-#[inline(always)]
-fn emit_long(entry: &mut InFlight, pid_tgid: u64) -> bool {
-    let Some(long) = LONG.get_ptr_mut(pid_tgid) else { return false };
-    let name = entry.header.name_len as u64 & 0xfff;
-    let mut dir = entry.header.dir_len as u64 & 0x1fff;
-    if dir > 0x1000 + 0xff {
-        dir = 0x1000 + 0xff;
-    }
-    // SAFETY: a value of LONG that only this thread uses; header and bytes lie behind each other, and 4,095 + 4,351
-    // bytes are within `bytes`.
-    let sent = unsafe {
-        (*long).header = entry.header;
-        output(addr_of!((*long).header).cast(), size_of::<RecordHeader>() as u64 + name + dir)
-    };
-    let _ = LONG.remove(pid_tgid);
-    sent
-}
-
-#[inline(always)]
-fn drop_long(entry: &mut InFlight, pid_tgid: u64) {
-    if entry.named == NAMED_LONG {
-        let _ = LONG.remove(pid_tgid);
-    }
-}
-
-/// Copies a record into the ring; false when it has no room.
-///
-/// A wakeup costs more than all the rest of an open, so there is none while the reader is busy: it polls then.
-/// Before it sleeps it says so in [`WAKE`], and the first record wakes it. In a small ring a quarter full wakes it too.
-///
-/// # Safety
-/// `data` points to `len` bytes.
-#[inline(always)]
-unsafe fn output(data: *const u8, len: u64) -> bool {
-    if matches!(config::stage(), stage::COUNT | stage::PATH) {
-        return true;
-    }
-    let mut flags = u64::from(BPF_RB_NO_WAKEUP);
-    if config::stage() != stage::RING
-        && let Some(wake) = WAKE.get_ptr_mut(0)
-    {
-        // SAFETY: a value of WAKE. Two CPUs may both find it set and wake twice: that costs, it does not hurt.
-        if unsafe { core::ptr::read_volatile(wake) } != 0 {
-            // SAFETY: the same.
-            unsafe { core::ptr::write_volatile(wake, 0) };
-            flags = u64::from(BPF_RB_FORCE_WAKEUP);
-        }
-    }
-    let enough = setting!(wake_bytes);
-    if enough != 0 && EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(enough) {
-        flags = u64::from(BPF_RB_FORCE_WAKEUP);
-    }
-    // SAFETY: the helper takes the map's address, which the loader puts here; the bytes are the caller's promise.
-    unsafe { bpf_ringbuf_output(addr_of!(EVENTS) as *mut _, data as *mut _, len, flags) == 0 }
 }

@@ -175,9 +175,8 @@ fn len_behind(entry: &mut InFlight, name: Name) -> u64 {
     let mut behind = 0;
     for piece in 1..=NAME_MAX as u64 / PIECE {
         // SAFETY: INLINE_DIR + COMPONENT bytes are behind the name's.
-        let len = unsafe {
-            name.behind(piece * PIECE).copy(entry.bytes.as_mut_ptr().add(INLINE_NAME), INLINE_NAME as u32)
-        };
+        let len =
+            unsafe { name.behind(piece * PIECE).copy(entry.bytes.as_mut_ptr().add(INLINE_NAME), INLINE_NAME as u32) };
         if len <= 0 {
             break;
         }

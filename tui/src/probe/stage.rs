@@ -12,11 +12,19 @@ pub enum Stage {
     Two,
     /// Every program, and all are empty.
     Empty,
-    /// Entry and return are matched, and counted.
+    /// Each from here on does what those before it do, and one thing more: who opens, and whether that is captured.
+    Decide,
+    /// Entry and return are matched.
+    Match,
+    /// The clock is read at both.
+    Clock,
+    /// What is known of the open and of who opens is noted.
+    Facts,
+    /// The open is counted.
     Count,
-    /// Name and directory are read as well.
+    /// Name and directory are read.
     Path,
-    /// The record goes into the ring as well, and nobody is woken.
+    /// The record goes into the ring, and nobody is woken.
     Ring,
 }
 
@@ -26,6 +34,10 @@ impl Stage {
         match self {
             Self::Whole => stage::WHOLE,
             Self::Two | Self::Empty => stage::EMPTY,
+            Self::Decide => stage::DECIDE,
+            Self::Match => stage::MATCH,
+            Self::Clock => stage::CLOCK,
+            Self::Facts => stage::FACTS,
             Self::Count => stage::COUNT,
             Self::Path => stage::PATH,
             Self::Ring => stage::RING,

@@ -10,10 +10,14 @@ use super::figures::Figures;
 use super::harness::{Bench, apart};
 
 /// The stages of `tui/examples/stage.rs`, and what they are called.
-const STAGES: [(&str, &str); 6] = [
+const STAGES: [(&str, &str); 10] = [
     ("two", "two empty programs"),
     ("empty", "all programs empty"),
-    ("count", "matched and counted"),
+    ("decide", "who opens, and whether that is captured"),
+    ("match", "+ entry and return matched"),
+    ("clock", "+ the clock at both"),
+    ("facts", "+ facts noted: flags, parent, uid, cgroup, comm"),
+    ("count", "+ counted"),
     ("path", "+ name and directory"),
     ("ring", "+ record into the ring"),
     ("whole", "+ wakeups: all of it"),
@@ -52,7 +56,7 @@ pub fn measure(bench: &Bench, attach: &str, all: bool, part: &str, figures: &mut
     let programs = round(bench, attach, Some("whole"), all, true)?.1;
     figures.add(part, "all of it", "run time of its programs as the kernel has it", "ns", &[programs]);
     let median = |name: &str| figures.median(part, name, "added to an open");
-    if let (Some(whole), Some(two)) = (median(STAGES[5].1), median(STAGES[0].1)) {
+    if let (Some(whole), Some(two)) = (median(STAGES[STAGES.len() - 1].1), median(STAGES[0].1)) {
         figures.add(part, "all of it", "against two empty programs", "×", &[whole / two]);
     }
     Ok(())
