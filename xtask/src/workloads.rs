@@ -159,7 +159,7 @@ fn few_rows(dir: &Path, kind: &str) -> Result<()> {
     let (all, usual) = (added_up(&json)?, added_up(&summary(dir, kind, "churn")?.0)?);
     ensure!(all == usual, "{all} opens with few rows, {usual} with many");
     ensure!(number(&json["losses"]["process_table_full"]) > 0, "every process had a row: {json}");
-    ensure!(stderr.contains("the process table was full"), "nothing is said of it: {stderr}");
+    ensure!(stderr.contains("table of processes full"), "nothing is said of it: {stderr}");
     Ok(())
 }
 
