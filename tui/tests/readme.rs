@@ -132,6 +132,30 @@ fn files_that_documents_point_to_are_there() {
 }
 
 #[test]
+fn code_that_documents_name_is_there() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let (mut files, mut functions) = (0, 0);
+    for document in
+        ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/hook.md", "docs/attach.md"]
+    {
+        for code in workspace_file(document).split('`').skip(1).step_by(2) {
+            if ["tui/", "xtask/", "probe-ebpf/", "probe-common/", "fuzz/"].iter().any(|dir| code.starts_with(dir)) {
+                assert!(top.join(code).exists(), "{document} names {code}, which is not there");
+                files += 1;
+            }
+            // `open::enter`: a function of the kernel side, as the story in README.md names them.
+            let Some((module, function)) = code.split_once("::").filter(|_| document.starts_with("README")) else {
+                continue;
+            };
+            let source = workspace_file(&format!("probe-ebpf/src/{module}.rs"));
+            assert!(source.contains(&format!("fn {function}")), "{document} names {code}, which is not there");
+            functions += 1;
+        }
+    }
+    assert!(files >= 40 && functions >= 8, "{files} files and {functions} functions");
+}
+
+#[test]
 fn words_are_split_as_by_a_shell() {
     assert_eq!(words("opentop -f 'path:/etc/** flags:w' | jq -r .path"), ["opentop", "-f", "path:/etc/** flags:w"]);
     let lines = ["sudo opentop trace -- make".to_owned(), "make opentop".to_owned()];
