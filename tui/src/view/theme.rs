@@ -115,8 +115,8 @@ const LIGHT: Palette = Palette {
     faint: rgb(0x00b4_bcc9),
     accent: rgb(0x0000_5fb8),
     name: rgb(0x0010_1521),
-    good: rgb(0x001a_7f37),
-    warn: rgb(0x009a_6700),
+    good: rgb(0x0018_7a35),
+    warn: rgb(0x008f_5f00),
     bad: rgb(0x00c4_1a1a),
     select: rgb(0x00cf_e3fa),
     bar: rgb(0x00e9_edf3),
@@ -165,6 +165,29 @@ const TERMINAL: Palette = Palette {
     heat: [Color::Blue, Color::Cyan, Color::Yellow, Color::Red],
 };
 
+/// Sixteen colours on a light ground, where most terminals' yellow and cyan cannot be read.
+const SIXTEEN_LIGHT: Palette = Palette {
+    accent: Color::Blue,
+    faint: Color::Gray,
+    warn: Color::Magenta,
+    heat: [Color::Blue, Color::Green, Color::Magenta, Color::Red],
+    ..TERMINAL
+};
+
+/// Sixteen colours on black, none of them faint.
+const SIXTEEN_CONTRAST: Palette = Palette {
+    text: Color::White,
+    dim: Color::Gray,
+    faint: Color::Gray,
+    accent: Color::LightCyan,
+    name: Color::White,
+    good: Color::LightGreen,
+    warn: Color::LightYellow,
+    bad: Color::LightRed,
+    heat: [Color::LightCyan, Color::LightGreen, Color::LightYellow, Color::LightRed],
+    ..TERMINAL
+};
+
 const PLAIN: Palette = Palette {
     text: Color::Reset,
     dim: Color::Reset,
@@ -192,6 +215,8 @@ impl Theme {
     pub fn new(name: Name, colors: Colors) -> Self {
         let palette = match (colors, name) {
             (Colors::None, _) => PLAIN,
+            (Colors::Sixteen, Name::Light) => SIXTEEN_LIGHT,
+            (Colors::Sixteen, Name::HighContrast) => SIXTEEN_CONTRAST,
             (Colors::Sixteen, _) | (_, Name::Terminal) => TERMINAL,
             (_, Name::Dark) => DARK,
             (_, Name::Light) => LIGHT,
@@ -356,6 +381,47 @@ mod tests {
         assert_eq!(Colors::from_env(None, None, Some("screen-256color")), Colors::Indexed);
         assert_eq!(Colors::from_env(None, None, Some("linux")), Colors::Sixteen);
         assert_eq!(Colors::from_env(None, None, Some("dumb")), Colors::None);
+    }
+
+    /// Contrast as WCAG 2 has it: from about 4.5 on it can be read.
+    fn contrast(a: Color, b: Color) -> f64 {
+        let luminance = |color| {
+            let Color::Rgb(r, g, b) = color else { panic!("{color} is not ours") };
+            let linear = |c: u8| {
+                let c = f64::from(c) / 255.0;
+                if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) + 0.05
+        };
+        let (a, b) = (luminance(a), luminance(b));
+        if a > b { a / b } else { b / a }
+    }
+
+    #[test]
+    fn whatever_is_said_can_be_read_on_the_ground_of_its_theme() {
+        let (black, white) = (rgb(0), rgb(0x00ff_ffff));
+        let grounds = [(DARK, black), (LIGHT, white), (HIGH_CONTRAST, black), (CATPPUCCIN, rgb(0x001e_1e2e))];
+        for (palette, ground) in grounds {
+            for color in
+                [palette.text, palette.dim, palette.accent, palette.name, palette.good, palette.warn, palette.bad]
+            {
+                for under in [ground, palette.bar] {
+                    assert!(contrast(color, under) >= 4.4, "{color} on {under}: {}", contrast(color, under));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_sixteen_colours_none_is_used_that_its_ground_swallows() {
+        let light = Theme::new(Name::Light, Colors::Sixteen);
+        for role in [light.accent(), light.warn(), light.bad(), light.good(), light.heat(0.6), light.heat(1.0)] {
+            assert!(!matches!(role.fg, Some(Color::Yellow | Color::Cyan | Color::White | Color::Gray)), "{role:?}");
+        }
+        let contrast = Theme::new(Name::HighContrast, Colors::Sixteen);
+        for role in [contrast.text(), contrast.dim(), contrast.faint(), contrast.name()] {
+            assert!(!role.add_modifier.contains(Modifier::DIM) && role.fg != Some(Color::DarkGray), "{role:?}");
+        }
     }
 
     #[test]
