@@ -153,6 +153,26 @@ fn every_thread_and_task_has_a_place_where_a_test_has_a_fault() {
 }
 
 #[test]
+fn the_list_of_unsafe_code_is_whole() {
+    let document = fs::read_to_string(workspace().join("SECURITY.md")).unwrap();
+    let told = document.split("\n## Unsafe code\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let is_word =
+        |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| *w == "unsafe").count();
+    let mut found = Vec::new();
+    for source in sources(&["tui/src", "probe-common/src"]) {
+        let count: usize = source.code.lines().map(is_word).sum();
+        if count > 0 {
+            found.push(format!("| `{}` | {count} |", source.path.trim_start_matches("tui/src/")));
+        }
+    }
+    let listed = told.lines().filter(|line| line.starts_with("| `") && line.contains(".rs"));
+    let wrong = listed.filter(|line| !found.iter().any(|found| line.starts_with(found.as_str()))).map(str::to_owned);
+    none("lines of SECURITY.md that the sources do not bear out", wrong);
+    let untold = found.iter().filter(|found| !told.contains(found.as_str())).cloned();
+    none("unsafe code that SECURITY.md does not list", untold);
+}
+
+#[test]
 fn comments_and_tests_are_not_taken_for_code() {
     let text = "//! aya::\nfn f() {} // aya::\n\n#[cfg(test)]\nmod tests {\n    use aya::Ebpf;\n}\n";
     assert_eq!(without_comments_and_tests(text), "fn f() {}");

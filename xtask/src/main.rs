@@ -15,6 +15,7 @@ mod initramfs;
 mod install;
 mod kernels;
 mod machine;
+mod memcheck;
 mod probe;
 mod remap;
 mod run;
@@ -43,6 +44,8 @@ enum Task {
     Demo(demo::Args),
     /// Run the tests that have figures, and write these into the table of SECURITY.md
     Figures,
+    /// Run the unsafe code under valgrind: the library's tests, a capture and its replay
+    Memcheck,
     /// Build the kernel side and put its bytes under assets/, where the program embeds them
     Probe(probe::Args),
     /// Make the Debian package, the archive, the bill of materials and their checksums
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Dist(args) => dist::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Figures => figures::main(),
+        Task::Memcheck => memcheck::main(),
         Task::Probe(args) => probe::main(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
