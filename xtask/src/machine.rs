@@ -17,16 +17,17 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::kernels::{Arch, Kernel};
 use crate::{cmd, cross, guest, install};
 
-/// Makes sure that qemu for an architecture is there, and a busybox.
+/// Makes sure that qemu for an architecture is there, a busybox, and xz.
 pub fn install(arch: Arch) -> Result<()> {
     let package = match arch {
         Arch::X86_64 => "qemu-system-x86",
         Arch::Aarch64 => "qemu-system-arm",
     };
-    if cmd::have(qemu(arch)) && Path::new(guest::BUSYBOX).exists() {
+    // Modules of newer kernels are compressed; a small Debian has no xz.
+    if cmd::have(qemu(arch)) && Path::new(guest::BUSYBOX).exists() && cmd::have("xz") {
         return Ok(());
     }
-    install::packages(&[package, "busybox-static"])
+    install::packages(&[package, "busybox-static", "xz-utils"])
 }
 
 fn qemu(arch: Arch) -> &'static str {
