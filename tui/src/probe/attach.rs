@@ -142,7 +142,7 @@ pub(super) fn attach_processes(ebpf: &mut Ebpf) -> Result<(), Refusal> {
 
 /// What is to be loaded beside the hooks on processes.
 fn wanted(programs: &[&'static str]) -> Vec<Wanted> {
-    PROCESSES.iter().map(|(program, _)| program).chain(programs).map(|program| Wanted::new(program)).collect()
+    programs.iter().chain(PROCESSES.iter().map(|(program, _)| program)).map(|program| Wanted::new(program)).collect()
 }
 
 fn raw_tracepoints(ebpf: &mut Ebpf, hooks: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -314,7 +314,7 @@ fn fentries(
 
 /// What is to be loaded by fentry and fexit: what the kernel has a function of the right shape for.
 fn fentry_programs(stage: Stage, preemptible: bool, btf: &Btf, offsets: Option<&Offsets>) -> Vec<Wanted> {
-    let mut programs = wanted(&[]);
+    let mut programs = Vec::new();
     let mut add = |programs_of: &[&'static str], function, parameters| {
         if btf.parameters(function) == Some(parameters) {
             programs.extend(programs_of.iter().map(|program| Wanted { program, function }));
@@ -332,6 +332,7 @@ fn fentry_programs(stage: Stage, preemptible: bool, btf: &Btf, offsets: Option<&
     for extra in EXTRAS.iter().filter(|extra| usable(extra, offsets).is_ok()) {
         add(&extra.fentries, extra.function, extra.parameters);
     }
+    programs.extend(wanted(&[]));
     programs
 }
 

@@ -32,6 +32,14 @@ static PROBE: &[u8] =
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("opentop has a probe for kernels on x86-64 and arm64: see probe-ebpf/src/arch.rs for another");
 
+/// Reads `btf` while aya finds out what the kernel's bpf(2) can do, which it does only once.
+pub(super) fn beside_detection<R>(btf: impl FnOnce() -> R) -> R {
+    std::thread::scope(|scope| {
+        scope.spawn(aya::features);
+        btf()
+    })
+}
+
 /// The globals of the probe.
 ///
 /// # Errors
@@ -140,11 +148,15 @@ impl Wanted {
 }
 
 /// Has the kernel verify these programs, all at once: that is most of what a start takes, and each is verified by itself.
-/// One that is refused is not loaded; who wants to attach it asks once more, and hears why.
+/// The largest are to come first. One that is refused is not loaded; who wants to attach it asks once more, and hears why.
 pub(super) fn together(ebpf: &mut Ebpf, wanted: &[Wanted], btf: Option<&AyaBtf>) {
+    let place = |name: &str| wanted.iter().position(|wanted| wanted.program == name);
+    let mut programs: Vec<_> =
+        ebpf.programs_mut().filter_map(|(name, program)| Some((place(name)?, program))).collect();
+    programs.sort_unstable_by_key(|(place, _)| *place);
     std::thread::scope(|scope| {
-        for (name, program) in ebpf.programs_mut() {
-            let Some(wanted) = wanted.iter().find(|wanted| wanted.program == name) else { continue };
+        for (place, program) in programs {
+            let Some(wanted) = wanted.get(place) else { continue };
             scope.spawn(move || match (program, btf) {
                 (Program::KProbe(p), _) => p.load(),
                 (Program::TracePoint(p), _) => p.load(),

@@ -78,7 +78,7 @@ impl Probe {
     /// [`Kind::Denied`] when the kernel refuses for want of privileges, [`Kind::Unsupported`] when it has none of the
     /// hooks or lacks what the capture needs, [`Kind::Failed`] for the rest.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let btf = btf::Btf::read(btf::VMLINUX);
+        let btf = load::beside_detection(|| btf::Btf::read(btf::VMLINUX));
         let offsets = match &btf {
             Ok(btf) => offsets::find(btf),
             Err(e) => Err(format!("{}: {}", btf::VMLINUX, in_words(e))),

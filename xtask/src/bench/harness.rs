@@ -256,3 +256,24 @@ pub fn apart(mut command: Command) -> Command {
     command.process_group(0);
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_used_is_its_own_and_not_its_childrens() {
+        let own = std::process::id();
+        assert!(cpu(own) > 0.0);
+        let (peak, now) = (peak(own).unwrap(), beside_ring(own).unwrap());
+        assert!(now > 0.5 && now <= peak, "{now} MiB of {peak} MiB");
+        // A child that holds 64 MiB and burns time; the clock and the memory of its shell stay small.
+        let script = "head -c 67108864 /dev/zero | tail -c 67108864 >/dev/null; sleep 0.2; exec sleep 5";
+        let mut shell = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        thread::sleep(Duration::from_millis(150));
+        assert!(cpu(shell.id()) < 0.1 && super::peak(shell.id()).unwrap() < 32.0);
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(cpu(shell.id()) == 0.0 && beside_ring(shell.id()).is_none(), "gone");
+    }
+}
