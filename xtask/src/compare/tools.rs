@@ -108,3 +108,21 @@ impl Tool {
         command
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_the_loader_of_its_release_and_the_place_of_its_script() {
+        let shown = |key: &str| {
+            let tool = TOOLS.iter().find(|tool| tool.key == key).unwrap();
+            crate::cmd::shown(&tool.command())
+        };
+        assert_eq!(shown("opentop"), "opentop trace --attach kprobe --format json");
+        let bpftrace = shown("bpftrace");
+        assert!(bpftrace.starts_with("/debian/lib/ld-linux-x86-64.so.2 --library-path /debian/lib "), "{bpftrace}");
+        assert!(bpftrace.ends_with(" /debian/bin/bpftrace /debian/bin/opensnoop.bt"), "{bpftrace}");
+        assert!(shown("sysdig").contains(" -p *%proc.pid\t%thread.tid"), "{}", shown("sysdig"));
+    }
+}
