@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gauge = args.stats.then(|| Gauge::start(|| true)).transpose()?;
     let mut meter = probe.meter(gauge);
     if args.stats {
-        meter.switch(true)?;
+        meter.switch(true);
     }
     let mut out = std::io::stdout();
     writeln!(out, "ready")?;
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             break;
         }
     }
-    let cost = meter.read(0).unwrap_or_default();
+    let cost = meter.read(0).transpose()?.unwrap_or_default();
     probe.detach();
     loop {
         let n = probe.drain(&mut batch, 4096);

@@ -13,7 +13,6 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, RawFd},
         unix::net::UnixStream,
     },
-    time::Duration,
 };
 
 use nix::unistd::{ForkResult, fork};
@@ -23,12 +22,13 @@ use super::sys;
 /// The wish that the kernel measures; any other byte is the wish that it does not.
 const ON: u8 = 1;
 
-/// How long an answer may take before the process counts as gone: switching is a matter of microseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// The way to that process.
 #[derive(Debug)]
-pub struct Gauge(UnixStream);
+pub struct Gauge {
+    socket: UnixStream,
+    /// Wishes that were not answered yet.
+    open: u32,
+}
 
 impl Gauge {
     /// Starts the process. `confine` gives up, within it, all but what it needs; false ends it. To be called while there
@@ -38,27 +38,48 @@ impl Gauge {
     /// When there can be no process, or no way to it.
     pub fn start(confine: impl FnOnce() -> bool) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(PATIENCE))?;
+        ours.set_nonblocking(true)?;
         // SAFETY: there is one thread, so the child may do what it likes; it never returns.
         match unsafe { fork() }? {
             ForkResult::Child => serve(theirs.as_raw_fd(), confine),
-            ForkResult::Parent { .. } => Ok(Self(ours)),
+            ForkResult::Parent { .. } => Ok(Self { socket: ours, open: 0 }),
         }
     }
 
-    /// Has the kernel measure, or no longer.
+    /// Has the kernel measure, or no longer: answered by [`Gauge::answer`]. The kernel patches its code for that, on every
+    /// processor, which whoever waits for the screen must not wait for.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) fn wish(&mut self, on: bool) -> io::Result<()> {
+        self.socket.write_all(&[u8::from(on)]).map_err(|_| gone())?;
+        self.open += 1;
+        Ok(())
+    }
+
+    /// What came of the last wish, once it is known.
     ///
     /// # Errors
     /// The kernel's, with its number; one without a number when the process is gone.
-    pub(super) fn switch(&mut self, on: bool) -> io::Result<()> {
-        let mut answer = [0; 4];
-        let asked = self.0.write_all(&[u8::from(on)]).and_then(|()| self.0.read_exact(&mut answer));
-        asked.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        match i32::from_le_bytes(answer) {
-            0 => Ok(()),
-            errno => Err(io::Error::from_raw_os_error(errno)),
+    pub(super) fn answer(&mut self) -> io::Result<()> {
+        while self.open > 0 {
+            let mut answer = [0; 4];
+            match self.socket.read(&mut answer) {
+                Ok(4) => self.open -= 1,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                _ => return Err(gone()),
+            }
+            let errno = i32::from_le_bytes(answer);
+            if self.open == 0 && errno != 0 {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
         }
+        Ok(())
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::from(io::ErrorKind::BrokenPipe)
 }
 
 /// The whole life of the process.

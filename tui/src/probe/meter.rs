@@ -44,16 +44,41 @@ impl Meter {
         Self { programs, gauge, on: false }
     }
 
-    /// Switches measuring on or off.
+    /// Switches measuring on or off; whether the kernel did it, [`Meter::read`] tells.
+    pub fn switch(&mut self, on: bool) {
+        self.on = on;
+        if let Some(gauge) = &mut self.gauge
+            && gauge.wish(on).is_err()
+        {
+            self.gauge = None;
+        }
+    }
+
+    /// What was measured so far, at `at_ns`; `None` while it is off.
     ///
     /// # Errors
-    /// In words, when the kernel refuses: it wants CAP_SYS_ADMIN and Linux 5.8.
-    pub fn switch(&mut self, on: bool) -> Result<(), String> {
-        self.on = false;
+    /// In words, when the kernel refuses: it wants CAP_SYS_ADMIN and Linux 5.8. Then it is off.
+    pub fn read(&mut self, at_ns: u64) -> Option<Result<ProbeCost, String>> {
+        if !self.on {
+            return None;
+        }
+        if let Err(why) = self.answer() {
+            self.on = false;
+            return Some(Err(why));
+        }
+        let mut cost = ProbeCost { at_ns, ..ProbeCost::default() };
+        for (part, fd) in &self.programs {
+            let Ok((ns, runs)) = sys::run_time(fd.as_fd()) else { continue };
+            add(&mut cost, *part, ns, runs);
+        }
+        Some(Ok(cost))
+    }
+
+    fn answer(&mut self) -> Result<(), String> {
         let Some(gauge) = &mut self.gauge else {
-            return Err("it cannot be measured: no process could be started for that".to_owned());
+            return Err("it is not measured: there is no process opentop-gauge".to_owned());
         };
-        gauge.switch(on).map_err(|e| match e.raw_os_error() {
+        gauge.answer().map_err(|e| match e.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => {
                 "the kernel measures it only for CAP_SYS_ADMIN: start opentop as root".to_owned()
             }
@@ -63,23 +88,7 @@ impl Meter {
                 self.gauge = None;
                 "it is no longer measured: the process opentop-gauge is gone".to_owned()
             }
-        })?;
-        self.on = on;
-        Ok(())
-    }
-
-    /// What was measured so far, at `at_ns`; `None` while it is off.
-    #[must_use]
-    pub fn read(&self, at_ns: u64) -> Option<ProbeCost> {
-        if !self.on {
-            return None;
-        }
-        let mut cost = ProbeCost { at_ns, ..ProbeCost::default() };
-        for (part, fd) in &self.programs {
-            let Ok((ns, runs)) = sys::run_time(fd.as_fd()) else { continue };
-            add(&mut cost, *part, ns, runs);
-        }
-        Some(cost)
+        })
     }
 }
 

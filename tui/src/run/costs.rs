@@ -19,17 +19,17 @@ const EVERY: Duration = Duration::from_secs(60);
 /// What measures.
 pub(super) trait Measures {
     /// Measures, or no longer.
-    fn switch(&mut self, on: bool) -> Result<(), String>;
-    /// What was measured so far; `None` while nothing is.
-    fn read(&self, at_ns: u64) -> Option<ProbeCost>;
+    fn switch(&mut self, on: bool);
+    /// What was measured so far, or why it cannot be; `None` while nothing is.
+    fn read(&mut self, at_ns: u64) -> Option<Result<ProbeCost, String>>;
 }
 
 impl Measures for Meter {
-    fn switch(&mut self, on: bool) -> Result<(), String> {
-        Self::switch(self, on)
+    fn switch(&mut self, on: bool) {
+        Self::switch(self, on);
     }
 
-    fn read(&self, at_ns: u64) -> Option<ProbeCost> {
+    fn read(&mut self, at_ns: u64) -> Option<Result<ProbeCost, String>> {
         Self::read(self, at_ns)
     }
 }
@@ -51,10 +51,12 @@ impl Costs {
     }
 
     /// Somebody looks at it, or no longer.
-    pub(super) fn ask(&mut self, meter: Option<&mut impl Measures>, on: bool) -> Option<Msg> {
+    pub(super) fn ask(&mut self, meter: Option<&mut impl Measures>, on: bool) {
         self.asked = on;
         // A measurement that goes on goes on whoever looks.
-        if self.until.is_some() { None } else { self.switch(meter?, on) }
+        if let (None, Some(meter)) = (self.until, meter) {
+            meter.switch(on);
+        }
     }
 
     /// The next reading, if it is measured.
@@ -64,23 +66,17 @@ impl Costs {
             self.next = Some((now + EVERY, MOMENT));
             if !self.asked {
                 self.until = Some(now + long);
-                if let Some(refused) = self.switch(meter, true) {
-                    return Some(refused);
-                }
+                meter.switch(true);
             }
         }
-        let reading = meter.read(at_ns).map(|cost| Msg::Cost(Ok(cost)));
-        if self.until.take_if(|until| *until <= now).is_some() && !self.asked {
-            return self.switch(meter, false).or(reading);
+        let reading = meter.read(at_ns);
+        if matches!(reading, Some(Err(_))) {
+            // It is tried again when somebody looks.
+            (self.until, self.next) = (None, None);
+        } else if self.until.take_if(|until| *until <= now).is_some() && !self.asked {
+            meter.switch(false);
         }
-        reading
-    }
-
-    fn switch(&mut self, meter: &mut impl Measures, on: bool) -> Option<Msg> {
-        let why = meter.switch(on).err()?;
-        // It is tried again when somebody looks.
-        (self.until, self.next) = (None, None);
-        Some(Msg::Cost(Err(why)))
+        reading.map(Msg::Cost)
     }
 }
 
@@ -88,17 +84,18 @@ impl Costs {
 mod tests {
     use super::*;
 
-    /// What measures, without a kernel; `Err` refuses.
-    struct Fake(Result<bool, ()>);
+    /// What measures, without a kernel: whether it does, and whether it refuses to.
+    struct Fake(bool, bool);
 
     impl Measures for Fake {
-        fn switch(&mut self, on: bool) -> Result<(), String> {
-            self.0 = Ok(self.0.map(|_| on).map_err(|()| "refused".to_owned())?);
-            Ok(())
+        fn switch(&mut self, on: bool) {
+            self.0 = on;
         }
 
-        fn read(&self, at_ns: u64) -> Option<ProbeCost> {
-            (self.0 == Ok(true)).then(|| ProbeCost { at_ns, ..ProbeCost::default() })
+        fn read(&mut self, at_ns: u64) -> Option<Result<ProbeCost, String>> {
+            let on = self.0;
+            self.0 &= !self.1;
+            on.then(|| if self.1 { Err("refused".into()) } else { Ok(ProbeCost { at_ns, ..ProbeCost::default() }) })
         }
     }
 
@@ -112,23 +109,23 @@ mod tests {
 
     #[test]
     fn it_is_measured_at_the_start_while_somebody_looks_and_a_moment_each_minute() {
-        let (began, mut meter) = (Instant::now(), Fake(Ok(false)));
+        let (began, mut meter) = (Instant::now(), Fake(false, false));
         let mut costs = Costs::new(began);
         assert_eq!(pass(&mut costs, &mut meter, 0..30, began), 6, "0 to 5");
-        assert_eq!(meter.0, Ok(false));
+        assert!(!meter.0);
         assert_eq!(pass(&mut costs, &mut meter, 30..600, began), 9 * 3, "a moment in each minute");
-        assert!(costs.ask(Some(&mut meter), true).is_none());
+        costs.ask(Some(&mut meter), true);
         assert_eq!(pass(&mut costs, &mut meter, 600..900, began), 300, "throughout, while somebody looks");
-        assert!(costs.ask(Some(&mut meter), false).is_none());
-        assert_eq!(meter.0, Ok(false));
+        costs.ask(Some(&mut meter), false);
+        assert!(!meter.0);
         assert_eq!(pass(&mut costs, &mut meter, 900..960, began), 3);
-        assert!(costs.ask(Some(&mut meter), true).is_none());
+        costs.ask(Some(&mut meter), true);
         assert_eq!(pass(&mut costs, &mut meter, 960..1000, began), 40, "and once more");
     }
 
     #[test]
     fn whoever_looks_away_in_the_first_seconds_ends_no_measurement() {
-        let (began, mut meter) = (Instant::now(), Fake(Ok(false)));
+        let (began, mut meter) = (Instant::now(), Fake(false, false));
         let mut costs = Costs::new(began);
         assert_eq!(pass(&mut costs, &mut meter, 0..2, began), 2);
         for on in [true, false] {
@@ -143,11 +140,13 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_and_asked_for_again_only_by_who_looks() {
-        let (began, mut meter) = (Instant::now(), Fake(Err(())));
+        let (began, mut meter) = (Instant::now(), Fake(false, true));
         let mut costs = Costs::new(began);
         let refused = |told: Option<Msg>| matches!(told, Some(Msg::Cost(Err(_))));
         assert!(refused(costs.look(Some(&mut meter), began, 0)));
         assert_eq!(pass(&mut costs, &mut meter, 1..300, began), 0);
-        assert!(refused(costs.ask(Some(&mut meter), true)));
+        costs.ask(Some(&mut meter), true);
+        assert!(refused(costs.look(Some(&mut meter), began + EVERY * 9, 9)));
+        assert_eq!(pass(&mut costs, &mut meter, 600..900, began), 0);
     }
 }

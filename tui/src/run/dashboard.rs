@@ -269,11 +269,7 @@ async fn run(
                     }
                 }
                 Effect::NameUsers(uids) => name_users(uids, names_to.clone()),
-                Effect::Meter(on) => {
-                    if let Some(answer) = costs.ask(inputs.meter(), on) {
-                        changed |= update(&mut app, answer).changed;
-                    }
-                }
+                Effect::Meter(on) => costs.ask(inputs.meter(), on),
             }
         }
         if inputs.asked() || (app.live.ended && options.quit_at_end) {
