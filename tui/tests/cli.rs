@@ -62,20 +62,45 @@ fn a_file_that_cannot_be_written_is_said_before_anything_is_captured() {
     refused(&run(["trace", "-o", "/nonexistent/opens.txt"]), 1, "cannot write to /nonexistent/opens.txt");
 }
 
+/// opentop without a capability, root or not.
+fn powerless(args: &[&str]) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        let mut command = opentop();
+        command.args(args);
+        return command;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--", "sh", "-c", "exec \"$@\"", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_opentop")).args(args);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+#[test]
+fn every_command_names_the_same_cause_and_points_to_the_doctor() {
+    let trace = Ended::of(powerless(&["trace", "--", "true"]).output().unwrap());
+    let cause = trace.stderr.lines().next().unwrap();
+    assert!(cause.starts_with("opentop: not permitted: ") && cause.contains("CAP_BPF"), "{trace:?}");
+    let points_there = "`opentop doctor` tells what this machine has and allows";
+    let summary = Ended::of(powerless(&["summary", "--", "true"]).output().unwrap());
+    assert_eq!((summary.code, summary.stderr.lines().next()), (Some(77), Some(cause)), "{summary:?}");
+    assert!(summary.stderr.contains(points_there), "{summary:?}");
+    let mut dashboard = common::pty::Pty::start(&mut powerless(&["--", "true"]), 200, 30);
+    assert_eq!(dashboard.wait().code(), Some(77));
+    dashboard.wait_for("the cause", |screen| screen.contains(cause) && screen.contains(points_there));
+    dashboard.assert_restored();
+    let doctor = Ended::of(powerless(&["doctor"]).output().unwrap());
+    assert_eq!(doctor.code, Some(77), "{doctor:?}");
+    let same = cause.strip_prefix("opentop: ").unwrap();
+    assert!(doctor.stdout.contains(same) || doctor.stderr.contains(same), "{doctor:?}");
+    let row = doctor.stdout.lines().position(|line| line.contains("CAP_BPF")).unwrap();
+    let rows: Vec<&str> = doctor.stdout.lines().skip(row).take(3).collect();
+    assert!(rows[0].starts_with("missing") && rows[2].contains("what mends it:  sudo setcap"), "{rows:?}");
+}
+
 #[test]
 fn without_privileges_it_says_which_are_missing_and_both_ways_out() {
-    let mut command = if nix::unistd::geteuid().is_root() {
-        // The binary may lie where only root can look: run it through a descriptor of root's.
-        let mut command = Command::new("setpriv");
-        let inner = format!("exec {} trace -x -- true", env!("CARGO_BIN_EXE_opentop"));
-        command.args(["--bounding-set=-all", "--inh-caps=-all", "--", "sh", "-c", &inner]);
-        command
-    } else {
-        let mut command = opentop();
-        command.args(["trace", "-x", "--", "true"]);
-        command
-    };
-    let ended = Ended::of(command.output().unwrap());
+    let ended = Ended::of(powerless(&["trace", "-x", "--", "true"]).output().unwrap());
     refused(&ended, 77, "CAP_BPF");
     refused(&ended, 77, "CAP_PERFMON");
     assert!(ended.stderr.lines().last().unwrap().contains("`opentop doctor`"), "{ended:?}");

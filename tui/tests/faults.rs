@@ -296,7 +296,7 @@ fn a_pid_that_is_reused_is_two_processes() {
 #[test]
 fn a_full_disk_leaves_a_recording_that_says_what_is_missing() {
     require_live!();
-    if !nix::unistd::geteuid().is_root() {
+    if !common::root() {
         return;
     }
     let script = "mount -t tmpfs -o size=64k full \"$1\"; shift; out=$1; shift; \"$@\"; code=$?; cp \"$out\" /proc/self/fd/1; exit $code";
@@ -386,9 +386,8 @@ fn a_call_that_fails_is_told_whichever_it_is() {
     require_live!();
     assert!(Path::new("/usr/bin/strace").exists(), "strace is to be installed (.ci/run does)");
     let cases: [(&str, &str, Vec<u32>); 7] = [
-        // strace counts by thread, and each program is loaded by a thread of its own: the first of all of them would fail, and
-        // the loader has the kernel write down the whole of each verification, which takes minutes. So does an EPERM of the
-        // loader's first looks at what the kernel can do.
+        // strace counts by thread, and each program is loaded by a thread of its own: 1 would fail the first try of all of
+        // them, and aya has the kernel write down each verification at the second, which takes longer than this waits.
         ("bpf", "ENOMEM", (2..60).step_by(7).collect()),
         ("bpf", "EPERM", (17..60).step_by(9).collect()),
         ("perf_event_open", "EMFILE", vec![1, 2, 5, 9]),

@@ -27,7 +27,7 @@ fn nobody(dir: &Path, program: &Path) -> Command {
 #[test]
 fn a_recording_serves_an_account_without_privileges_in_every_way() {
     require_live!();
-    if !nix::unistd::geteuid().is_root() {
+    if !common::root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

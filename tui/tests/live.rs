@@ -324,7 +324,7 @@ fn hostile_names_reach_no_line_raw() {
 #[test]
 fn under_sudo_files_and_the_command_belong_to_the_caller() {
     require_live!();
-    if !nix::unistd::geteuid().is_root() {
+    if !common::root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

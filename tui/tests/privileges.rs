@@ -72,14 +72,6 @@ fn end(mut child: Child) {
     assert_eq!(wait_until("the end after SIGTERM", || child.try_wait().unwrap()).code(), Some(128 + 15));
 }
 
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: only root can become somebody else\n").unwrap();
-    }
-    root
-}
-
 #[test]
 fn once_attached_no_thread_holds_a_capability_or_can_get_one() {
     require_live!();
@@ -182,7 +174,7 @@ fn keep_privileges_keeps_them() {
 #[test]
 fn under_sudo_it_is_the_caller_who_reads_and_writes() {
     require_live!();
-    if !root() {
+    if !common::root() {
         return;
     }
     let sudo = || {
@@ -220,7 +212,7 @@ fn under_sudo_it_is_the_caller_who_reads_and_writes() {
 #[test]
 fn root_records_where_only_root_may_write_though_it_gives_that_right_up() {
     require_live!();
-    if !root() {
+    if !common::root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -236,7 +228,7 @@ fn root_records_where_only_root_may_write_though_it_gives_that_right_up() {
 #[test]
 fn with_setcap_it_captures_for_a_user_without_sudo() {
     require_live!();
-    if !root() {
+    if !common::root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

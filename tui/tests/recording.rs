@@ -178,7 +178,7 @@ fn of_nobody() -> tempfile::TempDir {
 #[test]
 fn a_rotation_that_could_not_go_on_without_roots_rights_is_refused_before_it_begins() {
     require_live!();
-    if !nix::unistd::geteuid().is_root() {
+    if !common::root() {
         return;
     }
     let dir = of_nobody();
@@ -203,7 +203,7 @@ fn a_rotation_that_could_not_go_on_without_roots_rights_is_refused_before_it_beg
 #[test]
 fn a_list_that_cannot_be_saved_without_roots_rights_says_so() {
     require_live!();
-    if !nix::unistd::geteuid().is_root() {
+    if !common::root() {
         return;
     }
     let dir = of_nobody();

@@ -53,7 +53,7 @@ impl Account {
         let missing = self.missing();
         let mut out = String::new();
         // The lost come first: they are what the line above has a sum of.
-        for class in [Class::Lost, Class::Unfollowed, Class::Marked, Class::Told, Class::Stack] {
+        for class in [Class::Lost, Class::Unseen, Class::Marked, Class::Told, Class::Stack] {
             for loss in missing.of(class).filter(|loss| loss.count > 0) {
                 let _ = write!(out, "{}{} ", if out.is_empty() { "" } else { "; " }, loss.count);
                 let _ = match (class, loss.name) {

@@ -12,8 +12,8 @@ pub enum Class {
     Told,
     /// A stack that was asked for. The open is in the lists.
     Stack,
-    /// Processes that should have been captured and were not: how many opens that is nobody knows, so they are in no sum.
-    Unfollowed,
+    /// What should have been captured and perhaps was not: how many opens that is nobody knows, so they are in no sum.
+    Unseen,
 }
 
 /// One row of the table.
@@ -80,9 +80,11 @@ losses! {
     /// Entries that found the in-flight table full: their opens are shown with what the return knows (see `no_entry`).
     inflight_full: Told, "too many opens under way at once",
         "times more opens were under way at once than the probe's table holds: shown by what their return knows";
-    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion), where it tells: their opens are among
-    /// `no_entry` or `no_return`.
-    missed: Told, "the kernel skipped the probe", "times the kernel skipped the probe: another one ran on the same CPU";
+    /// Probe runs that the kernel itself skipped (kretprobe misses, recursion, and on kernels with preemption a task that was
+    /// preempted within bpf(2)), where it tells. An open of which it skipped a part is among `no_entry` or `no_return`; one
+    /// that all of the probe missed is in no count (seen on 7.3 with more loops than processors).
+    missed: Unseen, "times the kernel skipped the probe",
+        "times the kernel skipped the probe, another one running on the same CPU: an open of which it skipped all is in no count";
     /// Records that user space dropped because they could not be decoded.
     undecodable: Lost, "records that could not be decoded", "records could not be decoded; please report this";
     /// Records that user space dropped because a bounded queue was full (a slow recording, say).
@@ -116,7 +118,7 @@ losses! {
     stack_unnamed: Stack, "stacks without names: process gone",
         "stacks without names: the process was gone, or its files may not be read";
     /// Processes forked within a captured tree that found the table of these full.
-    scope_full: Unfollowed, "processes not followed: table full",
+    scope_full: Unseen, "processes not followed: table full",
         "processes not captured, nor their descendants: the table of captured processes was full";
 }
 

@@ -18,7 +18,7 @@ const LOSSES: [(Class, &str, &str); 5] = [
     (Class::Lost, "Lost", "counted, but not in the lists"),
     (Class::Marked, "Incomplete", "in the lists, but marked"),
     (Class::Told, "Told", "among these, or counted elsewhere"),
-    (Class::Unfollowed, "Not captured", "in no count, and nobody knows how many"),
+    (Class::Unseen, "Not captured", "perhaps in no count: nobody knows how many"),
     (Class::Stack, "Stacks", ""),
 ];
 
@@ -29,7 +29,7 @@ const OLD_NS: u64 = 3_000_000_000;
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
     frame::around(buf, at.outer, theme.faint(), app.settings.look.ascii);
     let lost = app.live.lost();
-    let unfollowed = app.live.missing().of(Class::Unfollowed).any(|loss| loss.count > 0);
+    let unfollowed = app.live.missing().of(Class::Unseen).any(|loss| loss.count > 0);
     let verdict = match (lost, unfollowed) {
         (0, false) => (" nothing is lost ", theme.good()),
         (0, true) => (" processes are not followed ", theme.bad()),
@@ -86,7 +86,7 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
             words
         };
         out.push(lines::head(theme, head, words));
-        let bad = matches!(class, Class::Lost | Class::Unfollowed);
+        let bad = matches!(class, Class::Lost | Class::Unseen);
         out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, bad)));
     }
     out

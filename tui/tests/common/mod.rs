@@ -101,6 +101,17 @@ macro_rules! require_live {
     };
 }
 
+/// Whether this is root; where it is not the test is skipped, out loud.
+pub fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        let thread = std::thread::current();
+        let say = format!("SKIPPED {}: only root can do what it takes\n", thread.name().unwrap_or("a test"));
+        std::io::Write::write_all(&mut std::io::stderr(), say.as_bytes()).unwrap();
+    }
+    root
+}
+
 /// Waits until `done` says so; `what` is the report when it never does.
 pub fn wait_until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

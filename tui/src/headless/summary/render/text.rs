@@ -17,7 +17,7 @@ const QUANTILES: [u8; 3] = [50, 90, 99];
 /// The losses of a class, with what the line about them begins with. Those of the first add up to `lost`.
 const LOSSES: [(Class, &str); 5] = [
     (Class::Lost, "losses:"),
-    (Class::Unfollowed, "not captured:"),
+    (Class::Unseen, "not captured:"),
     (Class::Marked, "incomplete:"),
     (Class::Told, "told elsewhere:"),
     (Class::Stack, "stacks:"),
