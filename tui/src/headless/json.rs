@@ -28,7 +28,7 @@
 //! | `name_from_user` * | `true`: the name was read from user memory, where another thread may have changed it |
 //! | `stack_user` `stack_kernel` * | the frames of the open's stacks, innermost first: see [`super::stacked`] |
 //!
-//! Names are escaped (`\xNN`) before they are quoted, so a parser gets text that [`escape::unescape`](crate::escape::unescape)
+//! Names are escaped (`\xNN`) before they are quoted, so a parser gets text that [`escape::unescape`]
 //! turns back into the bytes.
 
 use probe_common::marks;

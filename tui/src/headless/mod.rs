@@ -2,7 +2,7 @@
 //! view: they format what they are given and do no I/O themselves.
 //!
 //! Every writer appends to a `Vec<u8>` that its caller reuses, without an allocation per event once the buffers have
-//! grown. Every byte from outside goes through [`escape`](crate::escape).
+//! grown. Every byte from outside goes through [`escape`].
 
 pub mod csv;
 pub mod json;

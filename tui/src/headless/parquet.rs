@@ -179,7 +179,7 @@ impl Parquet {
         }
     }
 
-    /// Takes in that another capture began. The first [`CAPTURES_MAX`] are named in the file's metadata:
+    /// Takes in that another capture began. The first `CAPTURES_MAX` are named in the file's metadata:
     /// `opentop.capture.2` and so on, each with how far into the session it began.
     pub fn captured(&mut self, change: &CaptureChange) {
         if change.refused.is_none() && self.captures.len() < CAPTURES_MAX {

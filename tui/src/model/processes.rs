@@ -59,7 +59,7 @@ impl Processes {
         self.retired
     }
 
-    /// Number of the last sampling round, for [`Spark::at`].
+    /// Number of the last sampling round, for `Spark::at`.
     #[must_use]
     pub fn round(&self) -> u64 {
         self.round

@@ -75,8 +75,8 @@ impl Probe {
     /// Loads the probe, attaches it, and begins to capture.
     ///
     /// # Errors
-    /// [`Kind::Denied`] when the kernel refuses for want of privileges, [`Kind::Unsupported`] when it has none of the
-    /// hooks or lacks what the capture needs, [`Kind::Failed`] for the rest.
+    /// [`Kind::Denied`](crate::error::Kind::Denied) when the kernel refuses for want of privileges, [`Kind::Unsupported`](crate::error::Kind::Unsupported) when it has none of the
+    /// hooks or lacks what the capture needs, [`Kind::Failed`](crate::error::Kind::Failed) for the rest.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let btf = load::beside_detection(|| btf::Btf::read(btf::VMLINUX));
         let offsets = match &btf {

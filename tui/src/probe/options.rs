@@ -9,7 +9,7 @@ pub enum Scope {
     /// All of them.
     #[default]
     All,
-    /// These, with the descendants they have and will have. More may come by [`Probe::follow`]; none at all is fine.
+    /// These, with the descendants they have and will have. More may come by [`Probe::follow`](super::Probe::follow); none at all is fine.
     Pids(Vec<u32>),
 }
 
@@ -19,7 +19,7 @@ pub enum StacksOf {
     /// Nobody's, now or later.
     #[default]
     Nobody,
-    /// Those of processes that are named later, by [`Probe::stacks_of`].
+    /// Those of processes that are named later, by [`Probe::stacks_of`](super::Probe::stacks_of).
     Named,
     /// Those of everybody who is captured.
     All,
@@ -38,7 +38,7 @@ pub struct Options {
     pub program: CaptureProgram,
     /// The same in words, for the session.
     pub words: String,
-    /// The probe's own log lines to ask for, see [`Probe::log_into`].
+    /// The probe's own log lines to ask for, see [`Probe::log_into`](super::Probe::log_into).
     pub log: Option<log::Level>,
     /// Threads that can be between entry and return at once, with those that opened before and still live.
     pub inflight: u32,

@@ -204,7 +204,7 @@ impl Summary {
         self.by_stack.add(stacks, self.options.counts == CountsFrom::Kernel);
     }
 
-    /// Takes in that another capture began. The first [`CAPTURES_MAX`] are kept.
+    /// Takes in that another capture began. The first `CAPTURES_MAX` are kept.
     pub fn captured(&mut self, change: &CaptureChange) {
         if change.refused.is_none() && self.captures.len() < CAPTURES_MAX {
             self.captures.push((change.at_ns, change.words.clone()));
