@@ -30,7 +30,7 @@ pub struct Args {
     /// Only these kernels of the matrix
     #[arg(long, value_delimiter = ',')]
     kernel: Vec<String>,
-    /// Kernels for arm64, too: builds everything for it first
+    /// Kernels for arm64, too: builds everything for it first (in continuous integration this is so without a word)
     #[arg(long, conflicts_with_all = ["no_vm", "kernel"])]
     arm64: bool,
     /// Only these ways to attach
@@ -68,12 +68,21 @@ impl Tally {
 }
 
 pub fn main(args: &Args) -> Result<ExitCode> {
-    let kernels: Vec<Kernel> = if args.kernel.is_empty() {
-        kernels::MATRIX.into_iter().chain(args.arm64.then_some(kernels::ARM64).into_iter().flatten()).collect()
+    // In continuous integration nothing is left out that can be had.
+    let arm64 = args.arm64 || cmd::ci();
+    let all = args.kernel.is_empty();
+    let kernels: Vec<Kernel> = if all {
+        kernels::MATRIX.into_iter().chain(arm64.then_some(kernels::ARM64).into_iter().flatten()).collect()
     } else {
         args.kernel.iter().map(|name| Kernel::named(name)).collect::<Result<_>>()?
     };
     let mut tally = Tally::default();
+    if all && !arm64 && !args.no_vm {
+        tally.skip(
+            "the kernels for arm64",
+            "--arm64 builds everything for them, which takes some minutes, and takes them",
+        );
+    }
     if !args.vm {
         tally.add(timed("workspace", workspace)?);
         tally.add(timed("live capture", live)?);
