@@ -27,8 +27,22 @@ use std::{
 /// The longest anything here may take, on a machine that is busy with other things too.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Has programs start with the signals as a shell at a terminal has them. Who runs the tests under nohup or in the background
+/// of a script has some of them ignored, and opentop leaves ignored what is.
+pub fn signals_as_usual() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            // SAFETY: no handler is set, but the default.
+            unsafe { signal(ignored, SigHandler::SigDfl) }.unwrap();
+        }
+    });
+}
+
 /// The real binary.
 pub fn opentop() -> Command {
+    signals_as_usual();
     let mut command = Command::new(env!("CARGO_BIN_EXE_opentop"));
     command.stdin(Stdio::null());
     // cargo sets LD_LIBRARY_PATH, which has the dynamic loader of every command look through its directories first.

@@ -90,6 +90,7 @@ impl Pty {
 
     /// The same without a word about colours and language in its environment.
     pub fn start_as_it_is(command: &mut Command, cols: u16, rows: u16) -> Self {
+        super::signals_as_usual();
         let pty = Pair::open();
         set_size(&pty.master, cols, rows);
         let before = tcgetattr(&pty.slave).unwrap();

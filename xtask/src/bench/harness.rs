@@ -265,8 +265,9 @@ mod tests {
     fn what_a_process_used_is_its_own_and_not_its_childrens() {
         let own = std::process::id();
         assert!(cpu(own) > 0.0);
-        let (peak, now) = (peak(own).unwrap(), beside_ring(own).unwrap());
-        assert!(now > 0.5 && now <= peak, "{now} MiB of {peak} MiB");
+        let (now, peak) = (beside_ring(own).unwrap(), peak(own).unwrap());
+        // Both are kept roughly by the kernel, and other tests run in this process.
+        assert!(now > 0.5 && now <= peak + 1.0, "{now} MiB of {peak} MiB");
         // A child that holds 64 MiB and burns time; the clock and the memory of its shell stay small.
         let script = "head -c 67108864 /dev/zero | tail -c 67108864 >/dev/null; sleep 0.2; exec sleep 5";
         let mut shell = Command::new("sh").args(["-c", script]).spawn().unwrap();
