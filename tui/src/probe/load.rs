@@ -124,9 +124,13 @@ fn loader<'a>() -> EbpfLoader<'a> {
 
 /// Has the kernel refuse every open of the calling thread, for good.
 fn open_nothing() -> Result<(), seccompiler::Error> {
-    let mut calls = BTreeMap::from([(libc::SYS_openat, vec![]), (libc::SYS_openat2, vec![])]);
-    #[cfg(target_arch = "x86_64")]
-    calls.insert(libc::SYS_open, vec![]);
+    let opens = [
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open,
+    ];
+    let calls: BTreeMap<_, _> = opens.into_iter().map(|call| (call, vec![])).collect();
     let refused = SeccompAction::Errno(libc::EACCES.unsigned_abs());
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let filter = SeccompFilter::new(calls, SeccompAction::Allow, refused, arch)?;
