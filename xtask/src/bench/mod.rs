@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::{cmd, kernels};
 use figures::Figures;
@@ -72,6 +73,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     for part in &args.only {
         ensure!(PARTS.contains(&part.as_str()), "there is no part {part}: it is one of {}", PARTS.join(", "));
     }
+    // Tools are ended as Ctrl-C ends them: what is started in the background of a script has that ignored, and hands it on.
+    // SAFETY: no handler is set, but the default.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
     let programs = harness::Programs::build()?;
     let work = tempfile::tempdir()?;
     let bench = harness::Bench { programs, work: work.path().to_path_buf(), plan };
