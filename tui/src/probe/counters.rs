@@ -11,7 +11,7 @@ use aya::maps::{Array, MapData, PerCpuArray};
 use probe_common::{ProcessCounts, ProcessKey, loss};
 use rustc_hash::FxHashMap;
 
-use super::sys;
+use super::{sys, undisturbed::undisturbed};
 use crate::source::{Counters, Losses, Totals};
 
 const VALUE: usize = size_of::<ProcessCounts>();
@@ -58,6 +58,10 @@ impl CounterReader {
     /// # Errors
     /// When the kernel refuses a reading.
     pub(super) fn read(&mut self, at_ns: u64) -> io::Result<Counters> {
+        undisturbed(|| self.read_all(at_ns))
+    }
+
+    fn read_all(&mut self, at_ns: u64) -> io::Result<Counters> {
         let mut counters = Counters { at_ns, ..Counters::default() };
         let mut seen = FxHashMap::default();
         let mut leaving = Vec::new();

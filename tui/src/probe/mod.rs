@@ -21,6 +21,7 @@ mod stacks;
 mod stage;
 mod sys;
 mod tracefs;
+mod undisturbed;
 
 use std::{
     io,
@@ -52,6 +53,7 @@ use meter::Part;
 pub use options::{Options, Scope, StacksOf};
 use stacks::{Sizes, StackReader};
 pub use stage::Stage;
+pub use undisturbed::read_undisturbed;
 
 const VALUE: usize = size_of::<ProcessCounts>();
 

@@ -39,6 +39,7 @@ pub(super) fn confine(
         return Ok(invoker);
     }
     let keep = sandbox::needed(probe.works_without_privileges()?);
+    probe::read_undisturbed();
     // This process is that user from here on.
     sandbox::enter(invoker.as_ref(), keep).map(|()| None)
 }

@@ -82,7 +82,7 @@ losses! {
         "times more opens were under way at once than the probe's table holds: shown by what their return knows";
     /// Probe runs that the kernel itself skipped (kretprobe misses, recursion, and on kernels with preemption a task that was
     /// preempted within bpf(2)), where it tells. An open of which it skipped a part is among `no_entry` or `no_return`; one
-    /// that all of the probe missed is in no count (seen on 7.3 with more loops than processors).
+    /// that all of the probe missed is in no count (see `probe/undisturbed.rs`).
     missed: Unseen, "times the kernel skipped the probe",
         "times the kernel skipped the probe, another one running on the same CPU: an open of which it skipped all is in no count";
     /// Records that user space dropped because they could not be decoded.
