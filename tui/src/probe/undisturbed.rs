@@ -5,21 +5,26 @@
 //! for as long as it runs nothing that it opens is seen. So the maps are read at the lowest of the real-time priorities:
 //! no ordinary task takes the processor from that.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nix::sys::resource::{Resource, setrlimit};
 
 /// The lowest priority of `SCHED_FIFO`.
 const LOWEST: libc::c_int = 1;
 
+/// Whether it is allowed here.
+static PERMITTED: AtomicBool = AtomicBool::new(false);
+
 /// Lets this process read like that once it has given its capabilities up, where it has what that takes (`CAP_SYS_RESOURCE`).
 pub fn read_undisturbed() {
     let lowest = LOWEST.unsigned_abs().into();
     // Where it may not, maps are read like anything else.
-    let _ = setrlimit(Resource::RLIMIT_RTPRIO, lowest, lowest);
+    PERMITTED.store(setrlimit(Resource::RLIMIT_RTPRIO, lowest, lowest).is_ok(), Ordering::Relaxed);
 }
 
 /// Reads; as said above where the kernel allows it.
 pub(super) fn undisturbed<T>(read: impl FnOnce() -> T) -> T {
-    let raised = schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, LOWEST);
+    let raised = PERMITTED.load(Ordering::Relaxed) && schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, LOWEST);
     let answer = read();
     if raised {
         schedule(libc::SCHED_OTHER, 0);
@@ -43,6 +48,7 @@ mod tests {
         // SAFETY: a system call without pointers.
         let policy = || unsafe { libc::sched_getscheduler(0) };
         let ordinary = policy();
+        read_undisturbed();
         let (within, answer) = undisturbed(|| (policy() & !libc::SCHED_RESET_ON_FORK, 42));
         assert_eq!(answer, 42);
         assert!(within == libc::SCHED_FIFO || within == ordinary, "{within}");

@@ -35,11 +35,11 @@ pub(super) fn confine(
     invoker: Option<user::Invoker>,
     args: &CaptureArgs,
 ) -> Result<Option<user::Invoker>, Error> {
+    probe::read_undisturbed();
     if args.keep_privileges {
         return Ok(invoker);
     }
     let keep = sandbox::needed(probe.works_without_privileges()?);
-    probe::read_undisturbed();
     // This process is that user from here on.
     sandbox::enter(invoker.as_ref(), keep).map(|()| None)
 }
