@@ -118,11 +118,11 @@ impl Watch {
     }
 }
 
-/// Whether more wants to run than there are processors, over the last minute: the first number of /proc/loadavg.
+/// Whether half of the processors or more had something else to do over the last minute: the first number of /proc/loadavg.
 fn machine_is_busy() -> bool {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-    std::thread::available_parallelism().is_ok_and(|processors| load > processors.get() as f64)
+    std::thread::available_parallelism().is_ok_and(|processors| load > processors.get() as f64 / 2.0)
 }
 
 /// Processor time that a process used so far.
