@@ -123,7 +123,7 @@ fn ring_buffer(facts: &Facts) -> Check {
 fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
     let why = match kind {
         AttachKind::Kprobe => "the reference: sees every way of opening a file",
-        AttachKind::Fentry => "sees every way of opening a file, at the lowest cost",
+        AttachKind::Fentry => "sees every way of opening a file, without kprobes",
         AttachKind::Tracepoint => "works nearly everywhere; blind to io_uring",
     };
     let Some(error) = error else {

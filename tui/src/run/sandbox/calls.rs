@@ -29,7 +29,6 @@ const ANY: &[libc::c_long] = &[
     libc::SYS_futex, libc::SYS_futex_waitv, libc::SYS_set_robust_list, libc::SYS_get_robust_list, libc::SYS_rseq,
     libc::SYS_set_tid_address, libc::SYS_gettid, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity, libc::SYS_sched_getparam, libc::SYS_sched_getscheduler, libc::SYS_getcpu,
-    libc::SYS_sched_setscheduler,
     libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_clock_gettime, libc::SYS_clock_getres,
     libc::SYS_gettimeofday, libc::SYS_timerfd_create, libc::SYS_timerfd_settime, libc::SYS_timerfd_gettime,
     libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait,
@@ -149,6 +148,8 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, FilterError> {
     };
     rules.insert(libc::SYS_bpf, one_of(0, &BPF)?);
     rules.insert(libc::SYS_ioctl, one_of(1, &IOCTL)?);
+    // The calling thread alone: see `probe/undisturbed.rs`.
+    rules.insert(libc::SYS_sched_setscheduler, one_of(0, &[0])?);
     rules.insert(libc::SYS_prctl, one_of(0, &PRCTL)?);
     rules.insert(libc::SYS_socket, one_of(0, &[libc::AF_UNIX as u64])?);
     // Threads, not processes.
@@ -213,6 +214,7 @@ mod tests {
             assert_eq!(call(libc::SYS_bpf, [command, 0, 0]), REFUSED, "another probe");
         }
         assert_eq!(call(libc::SYS_perf_event_open, [0, 0, 0]), REFUSED, "another hook");
+        assert_eq!(call(libc::SYS_sched_setscheduler, [1, 0, 0]), REFUSED, "how another process is scheduled");
         assert_eq!(call(libc::SYS_socket, [libc::AF_INET.into(), 1, 0]), REFUSED, "the network");
         assert_eq!(call(libc::SYS_socket, [libc::AF_NETLINK.into(), 3, 0]), REFUSED, "the kernel's network");
         assert_eq!(call(libc::SYS_ioctl, [0, 0x5412, 0]), REFUSED, "TIOCSTI: typing into the terminal");
