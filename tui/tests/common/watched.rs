@@ -111,18 +111,18 @@ impl Watch {
         let (took, used) = (self.start.elapsed(), self.used.saturating_sub(self.before));
         let kept: Duration = self.waited.values().map(|(before, last)| last.saturating_sub(*before)).sum();
         // What the kernel does for it, taking its programs away, waits for every processor, and takes its time on a busy machine.
-        let longest = if machine_is_busy() { 3 * LONGEST } else { LONGEST };
+        let longest = if machine_is_busy() { 2 * LONGEST } else { LONGEST };
         assert!(took < longest + kept, "{what}: it took {took:?}, {kept:?} of it waiting for a processor");
         assert!(used < CPU, "{what}: it used {used:?} of processor time");
         (answer, took)
     }
 }
 
-/// Whether half of the processors or more had something else to do over the last minute: the first number of /proc/loadavg.
+/// Whether twice as much wants to run as there are processors, over the last minute: the first number of /proc/loadavg.
 fn machine_is_busy() -> bool {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-    std::thread::available_parallelism().is_ok_and(|processors| load > processors.get() as f64 / 2.0)
+    std::thread::available_parallelism().is_ok_and(|processors| load > 2.0 * processors.get() as f64)
 }
 
 /// Processor time that a process used so far.
