@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use opentop::app::{App, Effect, Msg, update};
-use opentop::run::terminal::Screen;
+use opentop::run::screen::Screen;
 use opentop::source::{Batch, Counters, Input, Totals};
 use probe_common::{ProcessCounts, ProcessKey, RECORD_VERSION, RecordHeader, route};
 

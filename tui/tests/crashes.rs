@@ -56,6 +56,8 @@ fn so_does_a_fault_of_its_own_in_whatever_thread() {
     for (place, fault, signal, tells) in [
         ("main", "segv", Signal::SIGSEGV, "please report it at"),
         ("reader", "segv", Signal::SIGSEGV, "SIGSEGV at 0x8"),
+        ("taking", "segv", Signal::SIGSEGV, "SIGSEGV at 0x8"),
+        ("taking", "elsewhere", Signal::SIGSEGV, "SIGSEGV at 0x8"),
         ("main", "overflow", Signal::SIGABRT, "has overflowed its stack"),
         ("recorder", "abort", Signal::SIGABRT, "please report it at"),
     ] {

@@ -36,6 +36,7 @@ fn a_panic_in_any_thread_ends_it_in_order_and_is_told_in_one_line() {
     require_live!();
     let places = [
         ("main", ""),
+        ("taking", ""),
         ("signals", ""),
         ("reader", ""),
         ("keyboard", "2"),

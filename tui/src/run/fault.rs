@@ -81,7 +81,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
 }
 
 /// A place where a test can have a fault: `OPENTOP_FAULT` names it, and after a colon another fault than a panic (`segv`,
-/// `overflow`, `abort`). Nothing at all in a release build.
+/// `overflow`, `abort`; `elsewhere`: SIGSEGV of another thread, while this one stays there for a moment). Nothing at all in a release build.
 pub(crate) fn point(name: &str) {
     #[cfg(debug_assertions)]
     {
@@ -91,8 +91,11 @@ pub(crate) fn point(name: &str) {
         let (place, kind) = wanted.split_once(':').unwrap_or((wanted, "panic"));
         match kind {
             _ if place != name => {}
-            // SAFETY: none, on purpose: nothing is ever mapped there, and the kernel answers with SIGSEGV.
-            "segv" => drop(unsafe { std::ptr::read_volatile(std::ptr::without_provenance::<u64>(8)) }),
+            "segv" => segv(),
+            "elsewhere" => {
+                let _ = std::thread::spawn(segv);
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
             "overflow" => overflow(&[0; 1024]),
             "abort" => std::process::abort(),
             _ => panic!("asked for at \x1b[31m{name}"),
@@ -100,6 +103,13 @@ pub(crate) fn point(name: &str) {
     }
     #[cfg(not(debug_assertions))]
     let _ = name;
+}
+
+/// Reads what nobody may.
+#[cfg(debug_assertions)]
+fn segv() {
+    // SAFETY: none, on purpose: nothing is ever mapped there, and the kernel answers with SIGSEGV.
+    let _: u64 = unsafe { std::ptr::read_volatile(std::ptr::without_provenance(8)) };
 }
 
 /// Fills the stack.

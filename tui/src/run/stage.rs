@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::output;
-use super::terminal::{Output, Screen};
 use super::user::Invoker;
+use super::{screen::Screen, terminal::Output};
 use crate::app::{App, Mode, Page, Tab};
 use crate::error::{Error, in_words};
 use crate::escape::Escaped;
