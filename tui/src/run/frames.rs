@@ -10,6 +10,10 @@ use tokio::time::Instant;
 const MOST: usize = 20;
 const SPAN: Duration = Duration::from_secs(1);
 
+/// What comes by itself is not drawn where so many were within [`SPAN`], those of keys among them: about as many as
+/// [`BY_ITSELF`] gives, and the rest is there when a key is pressed.
+const MOST_BY_ITSELF: usize = 15;
+
 /// Least time between two frames of what comes by itself: about fifteen a second.
 const BY_ITSELF: Duration = Duration::from_millis(66);
 
@@ -28,9 +32,9 @@ impl Frames {
     /// When the next frame may be drawn; `urgent`: a person waits for it.
     pub(super) fn next(&self, urgent: bool, now: Instant) -> Instant {
         let Some(last) = self.drawn.back() else { return now };
-        let gap = if urgent { LEAST } else { self.pause.max(BY_ITSELF) };
-        let full = self.drawn.front().filter(|_| self.drawn.len() >= MOST).map(|first| *first + SPAN);
-        (*last + gap).max(full.unwrap_or(*last))
+        let (gap, most) = if urgent { (LEAST, MOST) } else { (self.pause.max(BY_ITSELF), MOST_BY_ITSELF) };
+        let first = self.drawn.len().checked_sub(most).and_then(|at| self.drawn.get(at));
+        (*last + gap).max(first.map_or(*last, |first| *first + SPAN))
     }
 
     /// A frame was drawn, after which there should be a pause.
@@ -79,5 +83,15 @@ mod tests {
         let keys: Vec<u64> = (500..10_000).step_by(301).collect();
         let (_, waits) = run(&keys);
         assert!(waits.len() > 30 && waits.iter().all(|wait| *wait <= 8), "{waits:?}");
+    }
+
+    #[test]
+    fn so_has_each_of_as_many_as_a_person_presses() {
+        for pause in [59, 97, 146, 163] {
+            let keys: Vec<u64> = (500..10_000).step_by(pause).collect();
+            let (frames, waits) = run(&keys);
+            assert!(waits.len() == keys.len() && waits.iter().all(|wait| *wait <= 8), "every {pause} ms: {waits:?}");
+            assert!(frames.len() >= 140, "every {pause} ms: {}", frames.len());
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::tools::Who;
 /// From a key to the screen, with a loop at full speed that is watched.
 pub fn flooded(bench: &Bench, figures: &mut Figures) -> Result<()> {
     const PART: &str = "the dashboard on a terminal of 200×50, flooded by a loop at full speed";
-    let (count, seconds) = if bench.plan.quick { (6, 3) } else { (40, 15) };
+    let (count, seconds) = if bench.plan.quick { (6, 3) } else { (100, 15) };
     let mut load = bench.load(&format!("open --cpu 0 --warm --seconds {seconds}"))?;
     let mut screen = Screen::start(bench, load.pid(), None)?;
     screen.keep();
@@ -28,7 +28,7 @@ pub fn flooded(bench: &Bench, figures: &mut Figures) -> Result<()> {
             0 => screen.key(b"5", "The account")?,
             _ => screen.key(b"1", "LAST PATH")?,
         });
-        thread::sleep(Duration::from_millis(137));
+        thread::sleep(Duration::from_millis(97));
     }
     let took = began.elapsed().as_secs_f64();
     let (busy, written) = (cpu(screen.pid()) - before, screen.bytes() - bytes);
