@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::cmd;
 
 /// The tests of the program that call `common::figure`.
-const TESTS: [&str; 5] = ["exits", "crashes", "faults", "hostile", "fuzz"];
+const TESTS: [&str; 6] = ["exits", "crashes", "faults", "failing_calls", "hostile", "fuzz"];
 
 const BEGIN: &str = "<!-- figures: written by `cargo xtask figures` -->\n";
 const END: &str = "<!-- end of figures -->";

@@ -116,7 +116,7 @@ fn attach(
         AttachKind::Fentry => fentries(ebpf, stage, btf, offsets)?,
         AttachKind::Tracepoint => {
             load::together(ebpf, &wanted(&TRACEPOINTS), None);
-            tracefs::with(|_| tracepoints(ebpf)).map_err(Refusal::other)??
+            tracefs::with(|dir| tracepoints(ebpf, dir)).map_err(Refusal::other)??
         }
     };
     if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
@@ -369,13 +369,17 @@ fn native() -> Vec<RouteState> {
     ["open", "openat", "openat2", "creat", "compat"].map(|name| RouteState { name, blind: None }).into()
 }
 
-fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<RouteState>, Refusal> {
+fn tracepoints(ebpf: &mut Ebpf, tracefs: &Path) -> Result<Vec<RouteState>, Refusal> {
     let pair = |ebpf: &mut Ebpf, entry: &str, exit: &str, call: &str| -> Result<(), Refusal> {
         for (program, edge) in [(exit, "exit"), (entry, "enter")] {
             let tracepoint = format!("sys_{edge}_{call}");
             let p: &mut TracePoint = program_mut(ebpf, program)?;
             accepted(p.load()).map_err(|e| Refusal::of(&tracepoint, &e))?;
-            p.attach("syscalls", &tracepoint).map(drop).map_err(|e| Refusal::of(&tracepoint, &e))?;
+            p.attach("syscalls", &tracepoint).map(drop).map_err(|e| match std::fs::read_dir(tracefs) {
+                // aya then finds none, whatever the reason.
+                Err(unreadable) => Refusal::of_io(&tracepoint, &unreadable),
+                Ok(_) => Refusal::of(&tracepoint, &e),
+            })?;
         }
         Ok(())
     };

@@ -14,13 +14,12 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_fi
 
 use super::{
     btf::Btf,
+    features,
     options::{Options, StacksOf},
+    refusal::{forbidden, os_error, with_cause},
     stacks::Sizes,
 };
-use crate::{
-    error::{Error, Kind, in_words},
-    escape::escaped,
-};
+use crate::error::{Error, Kind, in_words};
 
 /// The compiled kernel side for kernels of this architecture, made by `cargo xtask probe`.
 #[cfg(target_arch = "x86_64")]
@@ -31,14 +30,6 @@ static PROBE: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/opentop-probe.aarch64.bpf.o"));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("opentop has a probe for kernels on x86-64 and arm64: see probe-ebpf/src/arch.rs for another");
-
-/// Reads `btf` while aya finds out what the kernel's bpf(2) can do, which it does only once.
-pub(super) fn beside_detection<R>(btf: impl FnOnce() -> R) -> R {
-    std::thread::scope(|scope| {
-        scope.spawn(aya::features);
-        btf()
-    })
-}
 
 /// The globals of the probe.
 ///
@@ -82,8 +73,9 @@ pub(super) fn sizes(stacks: StacksOf) -> Sizes {
 /// Makes the probe's maps. No program is in the kernel yet.
 ///
 /// # Errors
-/// When the kernel refuses a map.
+/// When the kernel refuses a map, or aya was kept from finding out what the kernel can do.
 pub(super) fn load(options: &Options, config: &Config) -> Result<Ebpf, Error> {
+    features::suffice()?;
     let sizes = sizes(options.stacks);
     let level = options.log.map_or(0u8, |level| level as u8);
     loader()
@@ -182,21 +174,11 @@ pub(super) fn accepted(loaded: Result<(), ProgramError>) -> Result<(), ProgramEr
 }
 
 fn load_error(error: &aya::EbpfError) -> Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut os = None;
-    while let Some(e) = source {
-        os = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error).or(os);
-        source = e.source();
-    }
-    match os {
+    let os = os_error(error);
+    match os.as_ref().and_then(io::Error::raw_os_error) {
         Some(libc::EPERM | libc::EACCES) => {
             // Missing capabilities were told before it came to this.
-            let by = if crate::privilege::filtered() {
-                "the seccomp filter that stands here, as in a container, forbids bpf(2). Run opentop on the machine itself"
-            } else {
-                "operation not permitted"
-            };
-            Error::new(Kind::Denied, format!("the kernel refused to make the probe's maps: {by}"))
+            Error::new(Kind::Denied, format!("the kernel refused to make the probe's maps: {}", forbidden()))
         }
         Some(libc::ENOMEM) => {
             Error::failed("the kernel has no memory for the probe's maps. A smaller --ring-size needs less.")
@@ -207,7 +189,7 @@ fn load_error(error: &aya::EbpfError) -> Error {
                 "the kernel refused the probe's maps ({error}). BPF ring buffers need Linux 5.8, with CONFIG_BPF_SYSCALL=y; see opentop doctor."
             ),
         ),
-        _ => Error::failed(format!("the probe could not be loaded: {}", escaped(error.to_string().as_bytes()))),
+        _ => Error::failed(format!("the probe could not be loaded: {}", with_cause(error))),
     }
 }
 

@@ -7,10 +7,8 @@ use aya::{
     maps::{Map, MapError},
 };
 
-use crate::{
-    error::{Error, in_words},
-    escape::escaped,
-};
+use super::refusal::with_cause;
+use crate::error::{Error, in_words};
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or_else(|| broken(name))
@@ -30,5 +28,5 @@ pub(super) fn broken(name: &str) -> Error {
 }
 
 pub(super) fn map_error(what: &str, error: &MapError) -> Error {
-    Error::failed(format!("{what} could not be written to the kernel: {}", escaped(error.to_string().as_bytes())))
+    Error::failed(format!("{what} could not be written to the kernel: {}", with_cause(error)))
 }

@@ -7,6 +7,7 @@ mod btf;
 mod capture;
 mod clock;
 mod counters;
+mod features;
 mod gauge;
 mod keeper;
 mod kretprobe;
@@ -80,7 +81,7 @@ impl Probe {
     /// [`Kind::Denied`](crate::error::Kind::Denied) when the kernel refuses for want of privileges, [`Kind::Unsupported`](crate::error::Kind::Unsupported) when it has none of the
     /// hooks or lacks what the capture needs, [`Kind::Failed`](crate::error::Kind::Failed) for the rest.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let btf = load::beside_detection(|| btf::Btf::read(btf::VMLINUX));
+        let btf = features::found_beside(|| btf::Btf::read(btf::VMLINUX));
         let offsets = match &btf {
             Ok(btf) => offsets::find(btf),
             Err(e) => Err(format!("{}: {}", btf::VMLINUX, in_words(e))),

@@ -1,5 +1,7 @@
 //! Why the kernel does not take a program or a hook, in words.
 
+use std::io;
+
 use aya::programs::ProgramError;
 
 use crate::{
@@ -15,23 +17,29 @@ pub(super) struct Refusal {
     pub(super) why: String,
     /// EPERM or EACCES: perhaps for want of privileges.
     pub(super) denied: bool,
+    /// Its number, where no memory or no descriptor was left for it: that says nothing of what the kernel has.
+    pub(super) short: Option<i32>,
     /// The end of the verifier's log, where it is the verifier who refused.
     pub(super) log: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn other(why: String) -> Self {
-        Self { why, denied: false, log: None }
+        Self { why, denied: false, short: None, log: None }
     }
 
-    pub(super) fn of_load(what: &str, error: &std::io::Error) -> Self {
-        let denied = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
-        Self { why: format!("{what}: the kernel did not load the program ({})", in_words(error)), denied, log: None }
+    pub(super) fn of_load(what: &str, error: &io::Error) -> Self {
+        let why = format!("{what}: the kernel did not load the program ({})", in_words(error));
+        Self { why, denied: is_denied(error), short: short_of(error), log: None }
+    }
+
+    pub(super) fn of_io(what: &str, error: &io::Error) -> Self {
+        let why = format!("{what}: {}", in_words(error));
+        Self { why, denied: is_denied(error), short: short_of(error), log: None }
     }
 
     pub(super) fn of(what: &str, error: &ProgramError) -> Self {
         let os = os_error(error);
-        let denied = os.as_ref().is_some_and(|e| matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)));
         let mut why = match (error, &os) {
             (ProgramError::LoadError { .. }, Some(e)) => {
                 format!("{what}: the kernel did not load the program ({})", in_words(e))
@@ -39,15 +47,19 @@ impl Refusal {
             (_, Some(e)) => format!("{what}: {}", in_words(e)),
             (e, None) => format!("{what}: {}", escaped(e.to_string().as_bytes())),
         };
+        let short = os.as_ref().and_then(short_of);
         let mut log = None;
-        if let ProgramError::LoadError { verifier_log, .. } = error
+        // A program that no descriptor was left for has a log as well, of a verifier that is content.
+        if short.is_none()
+            && let ProgramError::LoadError { verifier_log, .. } = error
             && let Some(reason) = verifier_reason(&verifier_log.to_string())
         {
             why.push_str(&format!("; the verifier says: {reason}"));
             log = Some(verifier_end(&verifier_log.to_string()));
         }
         // A program that the verifier refuses is refused to whoever loads it.
-        Self { why, denied: denied && log.is_none(), log }
+        let denied = log.is_none() && os.as_ref().is_some_and(is_denied);
+        Self { why, denied, short, log }
     }
 }
 
@@ -74,18 +86,56 @@ fn verifier_reason(log: &str) -> Option<String> {
     Some(escaped(line.trim().as_bytes()))
 }
 
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+}
+
+/// The error's number, where it says that memory or descriptors have run out.
+fn short_of(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().filter(|errno| [libc::ENOMEM, libc::EMFILE, libc::ENFILE].contains(errno))
+}
+
+/// What to do when something has run out: a sentence.
+pub(super) fn relief(errno: i32) -> &'static str {
+    match errno {
+        libc::EMFILE => "`ulimit -n 1024` allows more, then try again.",
+        _ => "Start opentop again when that is over.",
+    }
+}
+
+/// Who refuses bpf(2), or a part of it, to one who has the capabilities: those that are missing were told before.
+pub(super) fn forbidden() -> &'static str {
+    if crate::privilege::filtered() {
+        "the seccomp filter that stands here, as in a container, forbids bpf(2). Run opentop on the machine itself"
+    } else {
+        "operation not permitted"
+    }
+}
+
 /// The operating system's error inside of aya's.
-fn os_error(error: &ProgramError) -> Option<std::io::Error> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    let mut source = Some(error);
     while let Some(e) = source {
-        if let Some(io) = e.downcast_ref::<std::io::Error>()
+        if let Some(io) = e.downcast_ref::<io::Error>()
             && let Some(code) = io.raw_os_error()
         {
-            return Some(std::io::Error::from_raw_os_error(code));
+            return Some(io::Error::from_raw_os_error(code));
         }
         source = e.source();
     }
     None
+}
+
+/// An error of aya's, which names what failed, with the operating system's, which says why. Escaped.
+pub(super) fn with_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let what = escaped(error.to_string().as_bytes());
+    match os_error(error) {
+        Some(why) => {
+            let relief = short_of(&why).map(|errno| format!(". {}", relief(errno)));
+            format!("{what} ({}){}", in_words(&why), relief.unwrap_or_default())
+        }
+        None => what,
+    }
 }
 
 pub(super) fn words(refusals: &[(Option<AttachKind>, Refusal)]) -> String {
@@ -105,6 +155,8 @@ pub(super) fn refused(refusals: &[(Option<AttachKind>, Refusal)]) -> Error {
     }
     if refusals.iter().all(|(_, r)| r.denied) {
         Error::new(Kind::Denied, format!("the probe may not be attached ({})", words(refusals)))
+    } else if let Some(errno) = refusals.iter().find_map(|(_, r)| r.short) {
+        Error::failed(format!("the probe could not be attached ({}). {}", words(refusals), relief(errno)))
     } else {
         Error::new(
             Kind::Unsupported,
@@ -134,6 +186,18 @@ fn rejected(words: &str, log: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_run_out_is_no_defect_of_the_kernels_and_none_of_opentops() {
+        let refusal = Refusal::of_load("sys_exit_openat", &io::Error::from_raw_os_error(libc::EMFILE));
+        let none = Refusal::other("no kprobes".into());
+        let error = refused(&[(Some(AttachKind::Kprobe), none), (Some(AttachKind::Tracepoint), refusal)]);
+        assert_eq!(error.kind, Kind::Failed);
+        assert!(
+            error.message.ends_with("program (too many open files)). `ulimit -n 1024` allows more, then try again."),
+            "{error}"
+        );
+    }
 
     #[test]
     fn the_verifiers_reason_is_its_last_words() {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
@@ -26,11 +26,18 @@ fn fd_number(map: BorrowedFd<'_>) -> u32 {
     u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX)
 }
 
-fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<()> {
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a prefix of union bpf_attr with the size given; the kernel takes the rest as zero. The pointers in
-    // it are those of the callers below, which outlive the call and are as long as the map says.
+    // it are those of the callers below, which outlive the call and are as long as the map, or the attribute itself, says.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// [`bpf`] of a command that gives a new descriptor.
+fn made<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(bpf(command, attr)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us; nothing else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The key behind `key` in a hash map, the first for `None`; `None` at the end. If `key` is gone meanwhile it begins anew.
@@ -98,9 +105,9 @@ fn element<K: bytemuck::Pod, V: bytemuck::Pod>(
 }
 
 /// ENOENT is an answer, not an error.
-fn found(result: io::Result<()>) -> io::Result<bool> {
+fn found(result: io::Result<libc::c_long>) -> io::Result<bool> {
     match result {
-        Ok(()) => Ok(true),
+        Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
     }
@@ -206,14 +213,87 @@ pub(super) fn try_fentry(function: u32) -> io::Result<()> {
         attach_btf_id: function,
         ..LoadAttr::default()
     };
-    // SAFETY: `attr` is a prefix of union bpf_attr with the size given; what it points to outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw mut attr, size_of::<LoadAttr>()) };
-    match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just made this descriptor for us; nothing else has it.
-        Ok(fd) if fd >= 0 => drop(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => return Err(io::Error::last_os_error()),
-    }
-    Ok(())
+    made(BPF_PROG_LOAD, &mut attr).map(drop)
+}
+
+const BPF_BTF_LOAD: libc::c_long = 18;
+
+/// `union bpf_attr` of `BPF_BTF_LOAD`.
+#[repr(C)]
+#[derive(Default)]
+struct BtfAttr {
+    types: u64,
+    log: u64,
+    bytes: u32,
+    log_bytes: u32,
+    log_level: u32,
+}
+
+/// Whether the kernel takes the type of a global function: `int f(void)`, thrown away at once.
+///
+/// # Errors
+/// Those of `BPF_BTF_LOAD`: EINVAL before Linux 5.6.
+pub(super) fn try_function_types() -> io::Result<()> {
+    // `struct btf_header` of linux/btf.h, three types, and the strings "", "int" and "f".
+    let types: [u32; 18] = [
+        // Magic number and version; its length; the types' place and length; the strings'.
+        u32::from_ne_bytes(if cfg!(target_endian = "little") { [0x9f, 0xeb, 1, 0] } else { [0xeb, 0x9f, 1, 0] }),
+        24,
+        0,
+        40,
+        40,
+        8,
+        // 1: BTF_KIND_INT "int" of four bytes, signed, 32 bits.
+        1,
+        1 << 24,
+        4,
+        1 << 24 | 32,
+        // 2: BTF_KIND_FUNC_PROTO without parameters that gives type 1.
+        0,
+        13 << 24,
+        1,
+        // 3: BTF_KIND_FUNC "f", BTF_FUNC_GLOBAL, of type 2.
+        5,
+        12 << 24 | 1,
+        2,
+        u32::from_ne_bytes(*b"\0int"),
+        u32::from_ne_bytes(*b"\0f\0\0"),
+    ];
+    let bytes = u32::try_from(size_of_val(&types)).unwrap_or(0);
+    let mut attr = BtfAttr { types: types.as_ptr() as u64, bytes, ..BtfAttr::default() };
+    made(BPF_BTF_LOAD, &mut attr).map(drop)
+}
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+
+/// `union bpf_attr` of `BPF_MAP_CREATE`, up to the last field that is wanted here.
+#[repr(C)]
+struct MapAttr {
+    kind: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
+}
+
+/// Whether the kernel loads a program that writes to global data: a map of one value, and a program that is thrown away at once.
+///
+/// # Errors
+/// Those of `BPF_MAP_CREATE` and `BPF_PROG_LOAD`: EINVAL before Linux 5.2.
+pub(super) fn try_global_data() -> io::Result<()> {
+    // BPF_MAP_TYPE_ARRAY
+    let map = made(BPF_MAP_CREATE, &mut MapAttr { kind: 2, key_bytes: 4, value_bytes: 8, entries: 1 })?;
+    // r1 = the map's value (BPF_PSEUDO_MAP_VALUE), in two; *(u64 *)(r1 + 0) = 0; r0 = 0; exit
+    let value = 0x2118 | u64::from(fd_number(map.as_fd())) << 32;
+    let code: [u64; 5] = [value, 0, 0x017a, 0x00b7, 0x0095];
+    let mut attr = LoadAttr {
+        // BPF_PROG_TYPE_SOCKET_FILTER
+        program_type: 1,
+        instructions: 5,
+        code: code.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        ..LoadAttr::default()
+    };
+    made(BPF_PROG_LOAD, &mut attr).map(drop)
 }
 
 const BPF_ENABLE_STATS: libc::c_long = 32;
@@ -230,15 +310,7 @@ struct StatsAttr {
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN, EINVAL before Linux 5.8.
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
-    let mut attr = StatsAttr { kind: 0 };
-    let size = size_of::<StatsAttr>();
-    // SAFETY: `attr` is a prefix of union bpf_attr with the size given, which the kernel only reads.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw mut attr, size) };
-    match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just made this descriptor for us; nothing else has it.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+    made(BPF_ENABLE_STATS, &mut StatsAttr { kind: 0 })
 }
 
 #[cfg(test)]
@@ -250,6 +322,14 @@ mod tests {
         assert_eq!(std::mem::offset_of!(ProgramInfo, run_time_ns), 192);
         assert_eq!(std::mem::offset_of!(ProgramInfo, run_cnt), 200);
         assert_eq!(std::mem::offset_of!(ProgramInfo, recursion_misses), 208);
+    }
+
+    #[test]
+    fn what_every_supported_kernel_can_is_taken_where_anything_may_be_loaded() {
+        // Without the right to it every trial ends with EPERM, and says nothing.
+        for tried in [try_function_types(), try_global_data()] {
+            assert!(tried.as_ref().err().is_none_or(|e| e.raw_os_error() == Some(libc::EPERM)), "{tried:?}");
+        }
     }
 
     #[test]
