@@ -76,26 +76,111 @@ fn powerless(args: &[&str]) -> Command {
     command
 }
 
-#[test]
-fn every_command_names_the_same_cause_and_points_to_the_doctor() {
-    let trace = Ended::of(powerless(&["trace", "--", "true"]).output().unwrap());
-    let cause = trace.stderr.lines().next().unwrap();
-    assert!(cause.starts_with("opentop: not permitted: ") && cause.contains("CAP_BPF"), "{trace:?}");
-    let points_there = "`opentop doctor` tells what this machine has and allows";
-    let summary = Ended::of(powerless(&["summary", "--", "true"]).output().unwrap());
-    assert_eq!((summary.code, summary.stderr.lines().next()), (Some(77), Some(cause)), "{summary:?}");
-    assert!(summary.stderr.contains(points_there), "{summary:?}");
-    let mut dashboard = common::pty::Pty::start(&mut powerless(&["--", "true"]), 200, 30);
-    assert_eq!(dashboard.wait().code(), Some(77));
-    dashboard.wait_for("the cause", |screen| screen.contains(cause) && screen.contains(points_there));
+/// Runs every command on a machine that lacks something, each with `capture` behind it: they end with the same code, the
+/// same cause in one line, and the way to the doctor, and the doctor ends with that code, too. Gives the cause, and what
+/// the doctor said.
+fn the_same_cause(machine: &dyn Fn(&[&str]) -> Command, capture: &[&str], code: i32) -> (String, Ended) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (recording, cast) = (path("x.otop"), path("x.cast"));
+    let mut cause = None;
+    for command in [
+        &["trace"][..],
+        &["trace", "-x", "--format", "json"],
+        &["summary"],
+        &["summary", "--format", "csv"],
+        &["trace", "-w", &recording],
+        &["summary", "-w", &recording],
+        // With stdout not a terminal it is as `trace`; a cast needs none.
+        &[],
+        &["--cast", &cast],
+    ] {
+        let ended = Ended::of(machine(&[command, capture].concat()).output().unwrap());
+        refused(&ended, code, "opentop doctor`");
+        let first = ended.stderr.lines().next().unwrap();
+        let cause = cause.get_or_insert_with(|| first.to_owned());
+        assert_eq!(first, cause, "{command:?}: {ended:?}");
+        assert!(!std::path::Path::new(&recording).exists(), "a recording of nothing: {ended:?}");
+    }
+    let cause = cause.unwrap();
+    let mut dashboard = common::pty::Pty::start(&mut machine(capture), 500, 30);
+    assert_eq!(dashboard.wait().code(), Some(code));
+    dashboard.wait_for("the cause", |screen| screen.contains(&cause) && screen.contains("opentop doctor`"));
     dashboard.assert_restored();
-    let doctor = Ended::of(powerless(&["doctor"]).output().unwrap());
-    assert_eq!(doctor.code, Some(77), "{doctor:?}");
-    let same = cause.strip_prefix("opentop: ").unwrap();
-    assert!(doctor.stdout.contains(same) || doctor.stderr.contains(same), "{doctor:?}");
+    let doctor = Ended::of(machine(&["doctor"]).output().unwrap());
+    assert_eq!(doctor.code, Some(code), "{doctor:?}");
+    let json = Ended::of(machine(&["doctor", "--format", "json"]).output().unwrap());
+    assert_eq!(json.code, Some(code), "{json:?}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap()["can_run"], false, "{json:?}");
+    (cause.strip_prefix("opentop: ").unwrap().to_owned(), doctor)
+}
+
+#[test]
+fn every_command_names_the_same_privileges_and_points_to_the_doctor() {
+    let (cause, doctor) = the_same_cause(&powerless, &["--", "true"], 77);
+    assert!(cause.starts_with("not permitted: ") && cause.contains("CAP_BPF"), "{cause}");
+    assert!(doctor.stdout.contains(&cause) || doctor.stderr.contains(&cause), "{doctor:?}");
     let row = doctor.stdout.lines().position(|line| line.contains("CAP_BPF")).unwrap();
     let rows: Vec<&str> = doctor.stdout.lines().skip(row).take(3).collect();
     assert!(rows[0].starts_with("missing") && rows[2].contains("what mends it:  sudo setcap"), "{rows:?}");
+}
+
+/// opentop on a machine that has neither kprobes nor tracefs nor BTF, as far as can be seen.
+fn nothing_to_attach_to(args: &[&str]) -> Command {
+    let hide =
+        "for dir in /sys/kernel /sys/bus/event_source; do mount -t tmpfs hidden $dir || exit 99; done; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", hide, "sh", env!("CARGO_BIN_EXE_opentop")]).args(args);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+#[test]
+fn every_command_names_what_the_kernel_lacks_and_so_does_the_doctor() {
+    require_live!();
+    if !common::root() {
+        return;
+    }
+    let me = std::process::id().to_string();
+    let (cause, doctor) = the_same_cause(&nothing_to_attach_to, &["-p", &me], 69);
+    let reasons = cause.split_once('(').unwrap().1.rsplit_once("). `opentop doctor` tells").unwrap().0;
+    for (kind, reason) in [
+        ("kprobe", "this kernel is built without kprobes (CONFIG_KPROBE_EVENTS)"),
+        ("fentry", "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which fentry needs"),
+        ("tracepoint", "tracefs is not mounted, and mounting it failed: no such file or directory"),
+    ] {
+        assert!(reasons.contains(&format!("not {kind}: {reason}")), "{kind}: {cause}");
+        assert!(doctor.stdout.contains(&format!("missing  {kind:<21}{reason}\n")), "{kind}: {doctor:?}");
+    }
+    assert!(!doctor.stdout.contains("another kind serves"), "none does: {doctor:?}");
+
+    // A command is to be followed, which takes types of the kernel.
+    let (cause, doctor) = the_same_cause(&nothing_to_attach_to, &["--", "true"], 69);
+    let lacking = "/sys/kernel/btf/vmlinux: no such file or directory";
+    assert!(cause.contains("CONFIG_DEBUG_INFO_BTF") && cause.contains(lacking), "{cause}");
+    assert!(doctor.stdout.contains(&format!("missing  {:<21}{lacking}\n", "BTF")), "{doctor:?}");
+}
+
+/// opentop on a kernel whose bpf(2) ends with an error, each time.
+fn without_bpf(error: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e", &format!("inject=bpf:error={error}"), "--"]);
+    command.arg(env!("CARGO_BIN_EXE_opentop")).args(args);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+#[test]
+fn every_command_names_what_bpf_cannot_do_and_so_does_the_doctor() {
+    require_live!();
+    assert!(std::path::Path::new("/usr/bin/strace").exists(), "strace is to be installed (.ci/run does)");
+    for (error, code, says) in
+        [("ENOSYS", 69, "CONFIG_BPF_SYSCALL"), ("EINVAL", 69, "since 5.6"), ("EPERM", 77, "operation not permitted")]
+    {
+        let (cause, doctor) = the_same_cause(&|args| without_bpf(error, args), &["--", "true"], code);
+        assert!(cause.contains("bpf(2), BPF_BTF_LOAD") && cause.contains(says), "{cause}");
+        assert!(doctor.stdout.contains(&cause), "{cause:?} is not told: {doctor:?}");
+    }
 }
 
 #[test]

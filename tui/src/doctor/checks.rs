@@ -85,6 +85,11 @@ pub fn verdict(facts: &Facts) -> Result<AttachKind, Error> {
     Err(Error::new(kind, "there is no way to attach here; what is marked \"missing\" says why and what mends it"))
 }
 
+/// Whether one way of attaching works.
+fn runs(facts: &Facts) -> bool {
+    facts.trials.iter().any(|(_, trial)| trial.is_ok())
+}
+
 /// Major and minor of `6.1.0-13-amd64`.
 fn version(kernel: &str) -> Option<(u32, u32)> {
     let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(str::parse);
@@ -113,7 +118,7 @@ fn btf(facts: &Facts) -> Check {
 
 fn ring_buffer(facts: &Facts) -> Check {
     // Once one way of attaching was loaded there is no doubt; else the version is the best guess there is.
-    let tried = facts.trials.iter().any(|(_, trial)| trial.is_ok());
+    let tried = runs(facts);
     let found = if tried { "works" } else { "not tried: nothing could be attached" };
     let state = ok_if(tried || at_least(facts, (5, 8)), State::Missing);
     Check::new("ring buffer", state, found, "carries the opens from the kernel; Linux has it since 5.8")
@@ -140,15 +145,14 @@ fn attach(facts: &Facts, kind: AttachKind, error: Option<&Error>) -> Check {
         )),
         _ if lacking => check.mended_by(privilege::sudo(&facts.typed, facts.exe.as_deref())),
         AttachKind::Kprobe if !facts.kprobes => {
-            check.mended_by("boot a kernel built with CONFIG_KPROBE_EVENTS=y; meanwhile another kind serves")
+            let meanwhile = if runs(facts) { "; meanwhile another kind serves" } else { "" };
+            check.mended_by(format!("boot a kernel built with CONFIG_KPROBE_EVENTS=y{meanwhile}"))
         }
         AttachKind::Tracepoint if error.message.contains("tracefs") => check.mended_by(MOUNT),
         _ if error.message.contains("seccomp filter") => check.mended_by(OUTSIDE),
         AttachKind::Kprobe | AttachKind::Tracepoint if is_paranoid(facts) => check.mended_by(RELAX),
         AttachKind::Fentry if facts.btf.is_none() => check.mended_by(WITH_BTF),
-        _ if facts.trials.iter().any(|(_, trial)| trial.is_ok()) => {
-            check.mended_by("nothing needs to be done: `--attach auto` takes what works")
-        }
+        _ if runs(facts) => check.mended_by("nothing needs to be done: `--attach auto` takes what works"),
         _ => check.mended_by("sudo dmesg | tail has what the kernel says of it"),
     }
 }

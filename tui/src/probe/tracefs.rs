@@ -25,7 +25,9 @@ pub(super) fn with<R: Send>(work: impl FnOnce(&Path) -> R + Send) -> Result<R, S
         return Ok(work(dir));
     }
     let in_namespace = || -> Result<R, String> {
-        let why = |what: &str, e: nix::Error| format!("tracefs is not mounted, and {what} failed: {}", e.desc());
+        let why = |what: &str, e: nix::Error| {
+            format!("tracefs is not mounted, and {what} failed: {}", e.desc().to_lowercase())
+        };
         unshare(CloneFlags::CLONE_NEWNS).map_err(|e| why("a mount namespace for it", e))?;
         let none: Option<&str> = None;
         // In a chroot the root is no mount, and that is refused: there /sys has been mounted for itself.
