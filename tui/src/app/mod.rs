@@ -193,7 +193,7 @@ pub struct App {
     pub frozen: Option<Frozen>,
     /// Names of users.
     pub users: FxHashMap<u32, String>,
-    /// Names of the processes that lists speak of by pid, escaped.
+    /// Names of the processes that the page of an open speaks of by pid, escaped.
     pub comms: FxHashMap<u32, String>,
     /// Who the processes are, as far as it became known; never frozen.
     pub who: Who,

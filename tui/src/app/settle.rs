@@ -64,16 +64,10 @@ pub(super) fn settle(app: &mut App) {
     }
 }
 
-/// Learns the names of the processes that files, failures and pages speak of: they outlive the process there.
+/// Learns the names of the processes that the page of an open speaks of: they outlive the process there.
 fn name_processes(app: &mut App) {
-    let mut pids: Vec<u32> = match (&app.page, app.tab) {
-        (Some(Page::Event(record)), _) => {
-            Event::decode(record).map_or_else(|_| Vec::new(), |e| vec![e.header().tgid, e.header().ppid])
-        }
-        (None, Tab::Files) => app.files.rows.iter().flat_map(|row| row.who.pids()).copied().collect(),
-        (None, Tab::Failures) => app.failures.rows.iter().flat_map(|row| row.who.pids()).copied().collect(),
-        _ => return,
-    };
+    let Some(Page::Event(record)) = &app.page else { return };
+    let mut pids = Event::decode(record).map_or_else(|_| Vec::new(), |e| vec![e.header().tgid, e.header().ppid]);
     pids.retain(|pid| !app.comms.contains_key(pid));
     // Bounded: names of long gone processes give way to their numbers.
     if app.comms.len() > crate::model::processes::MAX_PROCESSES {

@@ -1,5 +1,7 @@
 //! The most opened paths and the most frequent failures, in bounded memory.
 
+use probe_common::COMM_LEN;
+
 use super::frequent::Frequent;
 use crate::event::Event;
 
@@ -9,22 +11,37 @@ const FILES: usize = 32_768;
 /// Failures kept, by errno and path.
 const FAILURES: usize = 8_192;
 
-/// A few pids, and whether there were more.
+/// Processes of one name, as the kernel had it at the open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// The first of them that came.
+    pub pid: u32,
+    /// Whether another one came.
+    pub several: bool,
+}
+
+/// A few processes by their names, and whether there were more. They outlive the processes: short-lived ones come in
+/// swarms of one name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Few {
-    pids: [u32; 4],
+    named: [Named; 4],
     len: u8,
     more: bool,
 }
 
 impl Few {
-    fn add(&mut self, pid: u32) {
-        if self.pids().contains(&pid) {
-            return;
+    fn add(&mut self, new: Named) {
+        for known in self.named.iter_mut().take(usize::from(self.len)) {
+            if known.comm == new.comm {
+                known.several |= new.several || known.pid != new.pid;
+                return;
+            }
         }
-        match self.pids.get_mut(usize::from(self.len)) {
+        match self.named.get_mut(usize::from(self.len)) {
             Some(slot) => {
-                *slot = pid;
+                *slot = new;
                 self.len += 1;
             }
             None => self.more = true,
@@ -33,23 +50,26 @@ impl Few {
 
     /// Takes in those of another one.
     pub fn merge(&mut self, other: &Self) {
-        for pid in other.pids() {
-            self.add(*pid);
-        }
+        other.named().iter().for_each(|named| self.add(*named));
         self.more |= other.more;
     }
 
-    /// The first of them that came.
+    /// The first names that came.
     #[must_use]
-    pub fn pids(&self) -> &[u32] {
-        self.pids.get(..usize::from(self.len)).unwrap_or_default()
+    pub fn named(&self) -> &[Named] {
+        self.named.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// Whether there were more than are kept.
+    /// Whether there were more names than are kept.
     #[must_use]
     pub fn more(&self) -> bool {
         self.more
     }
+}
+
+/// Whose an open is.
+fn whose(event: &Event<'_>) -> Named {
+    Named { comm: event.header().comm, pid: event.header().tgid, several: false }
 }
 
 /// What is known of a path beside how often it was opened.
@@ -79,11 +99,11 @@ impl Files {
     /// Takes in one open of `path`.
     pub fn event(&mut self, path: &[u8], event: &Event<'_>) {
         let failed = u64::from(event.failed());
-        let (at, pid) = (event.start_ns(), event.header().tgid);
+        let (at, whose) = (event.start_ns(), whose(event));
         self.table.add(path, |file| {
             file.failed += failed;
             file.last_ns = file.last_ns.max(at);
-            file.who.add(pid);
+            file.who.add(whose);
         });
     }
 
@@ -120,10 +140,10 @@ impl Failures {
     pub fn event(&mut self, path: &mut Vec<u8>, event: &Event<'_>) {
         let Some(errno) = event.errno() else { return };
         path.extend_from_slice(&errno.to_ne_bytes());
-        let (at, pid) = (event.start_ns(), event.header().tgid);
+        let (at, whose) = (event.start_ns(), whose(event));
         self.table.add(path, |failure| {
             failure.last_ns = failure.last_ns.max(at);
-            failure.who.add(pid);
+            failure.who.add(whose);
         });
     }
 

@@ -56,7 +56,7 @@ impl Listing {
     }
 
     /// Examines up to `most` older records, calling `found` for each that passes; false when all are done.
-    pub fn examine(&mut self, history: &History, most: usize, mut found: impl FnMut(u64)) -> bool {
+    pub fn examine(&mut self, history: &History, most: usize, mut found: impl FnMut(u64, &Event<'_>)) -> bool {
         let Some(filter) = &self.filter else { return false };
         for _ in 0..most {
             if self.examined_from <= history.first() {
@@ -64,9 +64,9 @@ impl Listing {
             }
             self.examined_from -= 1;
             let seq = self.examined_from;
-            if history.get(seq).is_some_and(|event| filter.matches(&event)) {
+            if let Some(event) = history.get(seq).filter(|event| filter.matches(event)) {
                 self.matching.push_front(seq);
-                found(seq);
+                found(seq, &event);
             }
         }
         self.examined_from > history.first()

@@ -261,9 +261,9 @@ impl Model {
     /// Examines some of the older opens after a change of the filter; false when all are done.
     pub fn examine(&mut self, most: usize) -> bool {
         let (history, processes) = (&self.history, &mut self.processes);
-        self.listing.examine(history, most, |seq| {
+        self.listing.examine(history, most, |seq, event| {
             if let Some(process) = history.process(seq) {
-                processes.add_match(process);
+                processes.add_match(process, event.process());
             }
         });
         if let Some(narrowed) = &mut self.narrowed {

@@ -120,10 +120,11 @@ impl Processes {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// Counts an older open that passes the display filter.
-    pub fn add_match(&mut self, index: u32) {
+    /// Counts an older open of `key` that passes the display filter. The index that it came with may be another's by now:
+    /// those of retired processes are used again.
+    pub fn add_match(&mut self, index: u32, key: ProcessKey) {
         let epoch = self.epoch;
-        if let Some(process) = self.get_mut(index) {
+        if let Some(process) = self.get_mut(index).filter(|process| process.key == key) {
             bump_match(process, epoch);
         }
     }
@@ -226,13 +227,19 @@ impl Processes {
         let mut active = std::mem::take(&mut self.active);
         active.retain(|index| {
             let Some(process) = self.slab.get_mut(*index) else { return false };
-            if !process.active {
+            // One whose place another had until it retired may be here a second time.
+            if !process.active || process.spark.round() == self.round {
                 return false;
             }
             let opens = process.opens();
             let count = opens.saturating_sub(process.sampled);
             process.sampled = opens;
-            process.rate.sample(count, seconds);
+            if count == 0 && process.exited_ns.is_some() {
+                // It opens no more. Its last second would else stand above what goes on: many short ones fill the screen.
+                process.rate = super::rate::Rate::default();
+            } else {
+                process.rate.sample(count, seconds);
+            }
             process.settle_place();
             process.spark.set(self.round, (count as f64 / seconds) as f32);
             process.active = count > 0 || process.rate.per_second() > 0.0;

@@ -55,6 +55,12 @@ impl Spark {
         }
     }
 
+    /// The last round that was set.
+    #[must_use]
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
     /// The values up to `round`, oldest first.
     #[must_use]
     pub fn at(mut self, round: u64) -> [f32; SPARK] {

@@ -1,3 +1,4 @@
+use super::processes::MAX_EXITED;
 use super::*;
 use crate::event::RecordBuilder;
 use probe_common::{ProcessCounts, ProcessKey};
@@ -124,6 +125,45 @@ fn a_filter_finds_what_is_already_here_newest_first_and_what_comes_later() {
     assert_eq!(model.processes.matched(process), 20);
     model.set_filter(None);
     assert_eq!(model.listing.len(&model.history), 200);
+}
+
+#[test]
+fn what_a_retired_process_opened_is_no_match_of_the_one_that_has_its_place_now() {
+    let mut model = Model::new(Options::default());
+    model.counters(&reading(S, 0, vec![]));
+    model.batch(&batch(&[RecordBuilder::new(7, "cat", "/etc/hit")]));
+    model.counters(&reading(2 * S, 1, vec![(key(7), counts(1, 0, true))]));
+    model.counters(&reading(90 * S, 1, vec![]));
+    assert!(model.processes.is_empty(), "it is still there");
+    model.batch(&batch(&[RecordBuilder::new(8, "grep", "/usr/miss")]));
+    model.set_filter(Some(Arc::new(Filter::parse("hit").unwrap())));
+    assert!(!model.examine(1000));
+    assert_eq!(model.listing.len(&model.history), 1);
+    let process = model.processes.by_key(&key(8)).unwrap();
+    assert_eq!(model.processes.matched(process), 0);
+}
+
+#[test]
+fn a_process_that_has_ended_opens_nothing_more() {
+    let mut model = Model::new(Options::default());
+    model.counters(&reading(S, 0, vec![]));
+    model.counters(&reading(2 * S, 600, vec![(key(7), counts(300, 0, true)), (key(8), counts(300, 0, false))]));
+    let rates = |model: &Model| [7, 8].map(|tgid| model.processes.by_key(&key(tgid)).unwrap().rate.per_second());
+    assert_eq!(rates(&model), [300.0, 300.0]);
+    model.counters(&reading(3 * S, 600, vec![]));
+    assert!(rates(&model)[0] == 0.0 && rates(&model)[1] > 100.0, "{:?}", rates(&model));
+}
+
+#[test]
+fn one_that_has_the_place_of_another_that_was_retired_in_haste_is_sampled_once() {
+    let mut model = Model::new(Options::default());
+    model.counters(&reading(S, 0, vec![]));
+    // One more than is kept of those that have ended, all within a second: the first gives its place to the last.
+    let many = (0..=MAX_EXITED as u32).map(|tgid| (key(tgid + 10), counts(1, 0, true))).collect();
+    model.counters(&reading(S + S / 10, 0, many));
+    model.counters(&reading(S + S / 4, 0, vec![(key(7), counts(300, 0, false))]));
+    let process = model.processes.by_key(&key(7)).unwrap();
+    assert_eq!(process.rate.per_second(), 1200.0);
 }
 
 #[test]

@@ -19,7 +19,10 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     let look = app.settings.look;
     frame::panes(buf, at, theme.faint(), look.ascii);
     let (top, list) = (at.processes, &app.failures);
-    let total = format!("{} names ", text::thousands(list.total as u64));
+    let total = match list.total {
+        1 => "1 name ".to_owned(),
+        total => format!("{} names ", text::thousands(total as u64)),
+    };
     let note = if app.filter().is_some() { " of the opens that match the filter " } else { "" };
     frame::titles(buf, top.outer, &[(" Failures ", theme.accent()), (&total, theme.dim())], &[(note, theme.dim())]);
     let (x, y) = (top.head.x, top.head.y);
@@ -47,7 +50,7 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
     let (text, style) = head("FOUND AT", FailureSort::Found);
     put(buf, x + from + 1 + name_width(top.head), y, 12, &text, style);
     for ((row, missing), y) in list.rows.iter().enumerate().skip(list.offset).zip(top.rows.y..top.rows.bottom()) {
-        line(app, theme, missing, Rect { y, height: 1, ..top.rows }, buf);
+        line(theme, missing, Rect { y, height: 1, ..top.rows }, buf);
         if row == list.cursor {
             buf.set_style(Rect { y, height: 1, width: top.rows.width + 1, ..top.rows }, theme.selected(true));
         }
@@ -94,12 +97,12 @@ fn style(theme: &Theme, errno: i32) -> Style {
     if matches!(errno, libc::ENOENT | libc::ENOTDIR | libc::EEXIST) { theme.warn() } else { theme.bad() }
 }
 
-fn line(app: &App, theme: &Theme, missing: &Missing, area: Rect, buf: &mut Buffer) {
+fn line(theme: &Theme, missing: &Missing, area: Rect, buf: &mut Buffer) {
     let (x, y) = (area.x, area.y);
     put_right(buf, x, y, 9, &text::count(missing.count), theme.name());
     put_cut(buf, x + 10, y, 12, &errno_name(missing.errno), style(theme, missing.errno));
     put_right(buf, x + 22, y, 6, &text::short(missing.tried as f64), theme.text());
-    put_cut(buf, x + 29, y, by_width(area), &by(app, &missing.who), theme.dim());
+    put_cut(buf, x + 29, y, by_width(area), &by(&missing.who), theme.dim());
     let width = name_width(area);
     let from = 30 + by_width(area);
     // What was found in the end is everyday; what never was is what one looks for here.

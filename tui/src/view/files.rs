@@ -12,7 +12,7 @@ use crate::app::dirs::Node;
 use crate::app::layout::ListArea;
 use crate::app::tables::{FileRow, FileSort};
 use crate::escape::escaped;
-use crate::model::files::Few;
+use crate::model::files::{Few, Named};
 
 /// Draws it.
 pub(super) fn draw(app: &App, theme: &Theme, at: ListArea, buf: &mut Buffer) {
@@ -100,7 +100,7 @@ fn line(app: &App, theme: &Theme, file: &FileRow, area: Rect, buf: &mut Buffer) 
     let time = text::time(&app.session, &app.settings.time_zone, file.last_ns);
     let ((time_width, who_width), (who, path)) = (widths(area), starts(area));
     put(buf, area.x + 20, y, time_width, &time, theme.dim());
-    put_cut(buf, area.x + who, y, who_width, &by(app, &file.who), theme.text());
+    put_cut(buf, area.x + who, y, who_width, &by(&file.who), theme.text());
     let x = area.x + path;
     let style = if all { theme.bad() } else { theme.text() };
     let room = area.right().saturating_sub(x);
@@ -156,21 +156,13 @@ pub fn sort_at(head: Rect, x: u16) -> Option<FileSort> {
     }
 }
 
-/// The names of a few processes.
-pub(super) fn by(app: &App, who: &Few) -> String {
-    // Short-lived processes come in swarms of one name.
-    let mut names: Vec<(String, u32)> = Vec::new();
-    for pid in who.pids() {
-        let known = || app.model().processes.by_pid(*pid).map(|p| escaped(p.name()));
-        let name = app.comms.get(pid).cloned().or_else(known).unwrap_or_else(|| pid.to_string());
-        match names.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, count)) => *count += 1,
-            None => names.push((name, 1)),
-        }
-    }
-    let names: Vec<String> =
-        names.into_iter().map(|(name, count)| if count > 1 { format!("{name} ×{count}") } else { name }).collect();
-    let mut out = names.join(", ");
+/// The names of a few processes, marked where several had the same one.
+pub(super) fn by(who: &Few) -> String {
+    let name = |named: &Named| {
+        let name = named.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        escaped(name) + if named.several { " ×2+" } else { "" }
+    };
+    let mut out = who.named().iter().map(name).collect::<Vec<_>>().join(", ");
     if who.more() {
         out.push_str(" +…");
     }

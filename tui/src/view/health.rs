@@ -44,7 +44,7 @@ pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'
     let inner = inside(outer);
     if inner.width >= 110 {
         let (left, right) = halves(inner);
-        let mut first = losses(app, theme);
+        let mut first = losses(app, theme, false);
         first.push(Line::default());
         first.extend(full(app, theme, usize::from(left.width)));
         let mut second = itself(app, theme, usize::from(right.width));
@@ -53,15 +53,16 @@ pub(super) fn columns<'a>(app: &App, theme: &Theme, outer: Rect) -> Vec<Column<'
         return vec![(left, first), (right, second)];
     }
     let columns = usize::from(inner.width);
-    let mut all = losses(app, theme);
-    for more in [full(app, theme, columns), itself(app, theme, columns), probe(app, theme, columns)] {
+    let mut all = losses(app, theme, true);
+    for more in [itself(app, theme, columns), full(app, theme, columns), probe(app, theme, columns)] {
         all.push(Line::default());
         all.extend(more);
     }
     vec![(inner, all)]
 }
 
-fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
+/// The account and every loss; `brief`: a class of which there is none has one line.
+fn losses<'a>(app: &App, theme: &Theme, brief: bool) -> Vec<Line<'a>> {
     let model = &app.live;
     let missing = model.missing();
     let mut out = vec![
@@ -71,13 +72,18 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
         sum(theme, model.filtered, "filtered by the display filter"),
         sum(theme, model.lost(), "lost"),
     ];
+    let mut after_brief = false;
     for (class, head, words) in LOSSES {
         // Where no stacks are taken none can be missing.
         let taken = app.settings.stacks || !app.stacked.is_empty() || !model.stacks.is_empty();
-        if class == Class::Stack && !taken && missing.of(class).all(|loss| loss.count == 0) {
+        let none = missing.of(class).all(|loss| loss.count == 0);
+        if class == Class::Stack && !taken && none {
             continue;
         }
-        out.push(Line::default());
+        if !(brief && none && after_brief) {
+            out.push(Line::default());
+        }
+        after_brief = brief && none;
         let stacks;
         let words = if class == Class::Stack {
             stacks = stacks_of(app);
@@ -85,6 +91,14 @@ fn losses<'a>(app: &App, theme: &Theme) -> Vec<Line<'a>> {
         } else {
             words
         };
+        if after_brief {
+            out.push(Line::from(vec![
+                Span::styled(format!("{head:<13}"), theme.accent()),
+                Span::styled("none  ", theme.good()),
+                Span::styled(words.to_owned(), theme.dim()),
+            ]));
+            continue;
+        }
         out.push(lines::head(theme, head, words));
         let bad = matches!(class, Class::Lost | Class::Unseen);
         out.extend(missing.of(class).map(|row| loss(theme, row.count, row.short, bad)));
@@ -276,12 +290,18 @@ mod tests {
         proptest!(|((list, undecodable) in lists)| {
             let mut app = app.borrow_mut();
             (app.live.totals.losses, app.live.undecodable) = (Losses::from_list(list), undecodable);
-            let rows: Vec<String> = losses(&app, &theme).iter().map(ToString::to_string).collect();
-            let under_lost = rows.iter().skip_while(|row| !row.starts_with("Lost")).skip(1);
-            let counts = under_lost.take_while(|row| !row.is_empty()).map(|row| {
-                row.split_whitespace().next().unwrap().replace(',', "").parse::<u64>().unwrap()
-            });
-            prop_assert_eq!(counts.sum::<u64>(), app.live.lost(), "{}", rows.join("\n"));
+            for brief in [false, true] {
+                let rows: Vec<String> = losses(&app, &theme, brief).iter().map(ToString::to_string).collect();
+                let mut under_lost = rows.iter().skip_while(|row| !row.starts_with("Lost"));
+                if under_lost.next().unwrap().contains(" none ") {
+                    prop_assert_eq!(app.live.lost(), 0);
+                    continue;
+                }
+                let counts = under_lost.take_while(|row| !row.is_empty()).map(|row| {
+                    row.split_whitespace().next().unwrap().replace(',', "").parse::<u64>().unwrap()
+                });
+                prop_assert_eq!(counts.sum::<u64>(), app.live.lost(), "{}", rows.join("\n"));
+            }
         });
     }
 }

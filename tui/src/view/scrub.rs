@@ -56,7 +56,7 @@ pub(super) fn draw(app: &App, replay: &Replay, theme: &Theme, line: Rect, buf: &
         put(buf, x, line.y, 1, if ascii { "|" } else { "┃" }, theme.accent());
     }
     let end = match replay.position.end_ns {
-        Some(end) => text::clock(end.saturating_sub(replay.position.start_ns).div_ceil(1_000_000_000)),
+        Some(end) => text::clock(end.saturating_sub(replay.position.start_ns) / 1_000_000_000),
         None => "no end yet".to_owned(),
     };
     let columns = u16::try_from(width(&end) + 1).unwrap_or(u16::MAX);
