@@ -210,11 +210,11 @@ pub struct ProcessKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ProcessCounts {
     /// In the kernel's map: opens of unknown duration only, as the histogram counts the others (one addition less per
-    /// open). What reads the map adds the histogram up, so everywhere else: opens that returned.
+    /// open). What reads the map adds the histogram up, so everywhere else: all opens, but for those under way.
     pub opens: u64,
     /// Those of them that failed.
     pub failed: u64,
-    /// Opens whose record was lost (ring or in-flight table full).
+    /// Opens whose record was lost: the ring was full, or their return was not seen.
     pub lost: u64,
     /// Bytes of names missing from the stream, see [`loss::NAME_BYTES`].
     pub name_bytes_lost: u64,

@@ -2,9 +2,12 @@
 
 use core::arch::asm;
 
-use probe_common::{COMM_LEN, HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey, RecordHeader, loss};
+use probe_common::{COMM_LEN, HISTOGRAM_BUCKETS, ProcessCounts, ProcessKey, RecordHeader, loss, marks};
 
-use crate::maps::{InFlight, LOSSES, OTHERS, PROCESSES, ZEROS};
+use crate::{
+    emit::drop_long,
+    maps::{INFLIGHT, InFlight, LOSSES, OTHERS, PROCESSES, ZEROS},
+};
 
 /// Adds to a counter of a map that other CPUs (or, where fentry programs can be preempted, other tasks) add to as well.
 ///
@@ -109,6 +112,40 @@ pub fn unseen(header: &RecordHeader) -> Option<*mut ProcessCounts> {
         }
     }
     Some(row)
+}
+
+/// Counts an open whose return was not seen, by what its thread's entry has of it: it is lost, with its record.
+///
+/// A function of its own, for the reason that those of [`crate::filter`] are.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_unreturned(pid_tgid: u64) -> u32 {
+    lost(loss::NO_RETURN, 1);
+    let Some(entry) = INFLIGHT.get_ptr_mut(pid_tgid) else { return 0 };
+    // SAFETY: a value of INFLIGHT that only this thread uses.
+    let entry = unsafe { &mut *entry };
+    drop_long(entry, pid_tgid);
+    let mut name = 0;
+    if entry.named != 0 {
+        name = u64::from(entry.header.name_len);
+        if entry.header.marks & marks::NAME_TRUNCATED != 0 {
+            name += entry.cut;
+        }
+        lost(loss::NAME_BYTES, name);
+    }
+    if let Some(row) = row(&entry.header) {
+        // SAFETY: as in `open`.
+        unsafe {
+            add(&raw mut (*row).opens, 1);
+            add(&raw mut (*row).lost, 1);
+            add(&raw mut (*row).name_bytes_lost, name);
+            (*row).last_ns = entry.header.start_ns;
+            if (*row).comm[0] == 0 {
+                copy_comm(&raw mut (*row).comm, &raw const entry.header.comm);
+            }
+        }
+    }
+    0
 }
 
 /// The row of a process, made at its first open; the row of all others when the table is full.

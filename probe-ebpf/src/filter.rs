@@ -128,6 +128,19 @@ pub fn was_rejected(pid_tgid: u64, role: u32) -> bool {
     true
 }
 
+/// Whether the other of two programs has told of this return, of a thread that has no entry: the mark says so, too.
+#[inline(always)]
+pub fn was_told(pid_tgid: u64, role: u32) -> bool {
+    if was_rejected(pid_tgid, role) {
+        return true;
+    }
+    if let Some(mark) = REJECTED.get_ptr_mut(pid_tgid as u32 & (REJECTED_SLOTS - 1)) {
+        // SAFETY: a value of REJECTED.
+        unsafe { core::ptr::write_volatile(mark, pid_tgid as u32 | role << ROLES) };
+    }
+    false
+}
+
 /// An open returns, its result and all but perhaps its path is in the entry: whether it may still be wanted.
 #[inline(always)]
 pub fn leave(capture: Capture, kind: u32, pid_tgid: u64, entry: &InFlight) -> bool {

@@ -118,7 +118,7 @@ pub fn k_handle_ret(ctx: RetProbeContext) -> u32 {
 
 #[fentry]
 pub fn f_openat2(ctx: FEntryContext) -> u32 {
-    open::enter(&ctx, &openat2(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
+    open::enter_as(role::FIRST, &ctx, &openat2(ctx.arg(0), ctx.arg(1), ctx.arg(2)));
     0
 }
 
@@ -130,7 +130,7 @@ pub fn f_filp_open(ctx: FEntryContext) -> u32 {
 
 #[fexit]
 pub fn f_openat2_ret(ctx: FExitContext) -> u32 {
-    leave::leave(&ctx, kind::SYSCALL, ctx.arg::<i64>(3));
+    leave::leave_as(role::FIRST, &ctx, kind::SYSCALL, ctx.arg::<i64>(3));
     0
 }
 
@@ -209,11 +209,23 @@ fn ret(ctx: &TracePointContext) -> i64 {
     arg(ctx, 0) as i64
 }
 
+#[inline(always)]
+fn open(ctx: &TracePointContext) -> Request {
+    let mut request = request(kind::SYSCALL, route::OPEN, -100, arg(ctx, 0));
+    (request.flags, request.mode) = (arg(ctx, 1) as u32, arg(ctx, 2) as u16);
+    request
+}
+
+#[inline(always)]
+fn openat(ctx: &TracePointContext) -> Request {
+    let mut request = request(kind::SYSCALL, route::OPENAT, arg(ctx, 0) as i32, arg(ctx, 1));
+    (request.flags, request.mode) = (arg(ctx, 2) as u32, arg(ctx, 3) as u16);
+    request
+}
+
 #[tracepoint]
 pub fn t_open(ctx: TracePointContext) -> u32 {
-    let mut request = request(kind::SYSCALL, route::OPEN, -100, arg(&ctx, 0));
-    (request.flags, request.mode) = (arg(&ctx, 1) as u32, arg(&ctx, 2) as u16);
-    open::enter(&ctx, &request);
+    open::enter_as(role::FIRST, &ctx, &open(&ctx));
     0
 }
 
@@ -228,9 +240,7 @@ pub fn t_creat(ctx: TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn t_openat(ctx: TracePointContext) -> u32 {
-    let mut request = request(kind::SYSCALL, route::OPENAT, arg(&ctx, 0) as i32, arg(&ctx, 1));
-    (request.flags, request.mode) = (arg(&ctx, 2) as u32, arg(&ctx, 3) as u16);
-    open::enter(&ctx, &request);
+    open::enter_as(role::FIRST, &ctx, &openat(&ctx));
     0
 }
 
@@ -250,7 +260,28 @@ pub fn t_handle(ctx: TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn t_ret(ctx: TracePointContext) -> u32 {
-    leave::leave(&ctx, kind::SYSCALL, ret(&ctx));
+    leave::leave_as(role::FIRST, &ctx, kind::SYSCALL, ret(&ctx));
+    0
+}
+
+// Where a task can be preempted within these, too (`trace_call_bpf_faultable`, in 7.2 and 7.3), those that most opens pass
+// have twins as well. The entries of creat and openat2 do the work alone, whichever sees the return.
+
+#[tracepoint]
+pub fn t_open_twin(ctx: TracePointContext) -> u32 {
+    open::enter_as(role::TWIN, &ctx, &open(&ctx));
+    0
+}
+
+#[tracepoint]
+pub fn t_openat_twin(ctx: TracePointContext) -> u32 {
+    open::enter_as(role::TWIN, &ctx, &openat(&ctx));
+    0
+}
+
+#[tracepoint]
+pub fn t_ret_twin(ctx: TracePointContext) -> u32 {
+    leave::leave_as(role::TWIN, &ctx, kind::SYSCALL, ret(&ctx));
     0
 }
 

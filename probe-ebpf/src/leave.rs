@@ -24,7 +24,7 @@ const EAGAIN: i32 = 11;
 /// An open returns: with a descriptor, or with −errno. `result` is asked only for an open that was seen to enter.
 #[inline(always)]
 pub fn leave<C: EbpfContext>(ctx: &C, kind: u32, ret: i64) {
-    leave_as(role::FIRST, ctx, kind, ret);
+    leave_as(role::ALONE, ctx, kind, ret);
 }
 
 /// [`leave`], by one of two programs.
@@ -45,12 +45,21 @@ pub fn leave_as<C: EbpfContext>(role: u32, ctx: &C, kind: u32, ret: i64) {
     let entry = match INFLIGHT.get_ptr_mut(pid_tgid) {
         // SAFETY: a value of INFLIGHT that only this thread uses.
         Some(entry) => unsafe { &mut *entry },
-        None => return leave_unseen(ctx, kind, pid_tgid, ret),
+        None => {
+            if role != role::ALONE && filter::was_told(pid_tgid, role) {
+                return;
+            }
+            return leave_unseen(ctx, kind, pid_tgid, ret);
+        }
     };
     if entry.active != kind {
-        if entry.left & role == 0 {
-            entry.left |= role;
-            return;
+        if role != role::ALONE {
+            // The other one has seen this very return, whether its entry was seen or not.
+            if entry.left & role == 0 {
+                entry.left |= role;
+                return;
+            }
+            entry.left = role;
         }
         return leave_unseen(ctx, kind, pid_tgid, ret);
     }

@@ -13,7 +13,7 @@ use probe_common::{Capture, Offsets, RECORD_VERSION, loss, marks, route, stage};
 use crate::{
     arch,
     config::{self, setting},
-    count::lost,
+    count::{self, lost},
     filter,
     maps::{INFLIGHT, InFlight, ZEROS},
     path::{self, Name},
@@ -38,6 +38,8 @@ pub mod kind {
 pub mod role {
     pub const FIRST: u32 = 1;
     pub const TWIN: u32 = 2;
+    /// The only program at its place: it has nobody's work to leave alone.
+    pub const ALONE: u32 = FIRST | TWIN;
 }
 
 /// O_LARGEFILE of asm-generic/fcntl.h, see [`arch::flags`]: the kernel adds it to every 64-bit open by itself.
@@ -92,7 +94,7 @@ pub fn with_user_how(request: &mut Request, how: u64) {
 /// An open begins.
 #[inline(always)]
 pub fn enter<C: EbpfContext>(ctx: &C, request: &Request) {
-    enter_as(role::FIRST, ctx, request);
+    enter_as(role::ALONE, ctx, request);
 }
 
 /// [`enter`], by one of two programs.
@@ -137,7 +139,9 @@ pub fn enter_as<C: EbpfContext>(role: u32, ctx: &C, request: &Request) {
             entry.entered |= role;
             return;
         }
-        lost(loss::NO_RETURN, 1);
+        if config::does(stage::COUNT) {
+            count::count_unreturned(pid_tgid);
+        }
         warn!(ctx, "no return seen of the last open of thread {}", pid_tgid as u32);
     }
     if capture.flags() != 0 {

@@ -17,7 +17,7 @@ use probe_common::{COMM_LEN, Offsets, ProcessKey, loss, route};
 use crate::{
     arch,
     config::{self, setting},
-    count::lost,
+    count::{count_unreturned, lost},
     maps::{INFLIGHT, LONG, PROCESSES, SCOPE, STACKED},
 };
 
@@ -225,7 +225,13 @@ pub fn exited(_ctx: &RawTracePointContext) {
     let tgid = (pid_tgid >> 32) as u32;
     let task = task();
     // Where the thread opened, its entry knows when the process started; where not, another's may have.
-    let _ = INFLIGHT.remove(pid_tgid);
+    if let Some(entry) = INFLIGHT.get_ptr(pid_tgid) {
+        // SAFETY: a value of INFLIGHT that only this thread uses. No thread ends within an open.
+        if unsafe { (*entry).active } != 0 {
+            count_unreturned(pid_tgid);
+        }
+        let _ = INFLIGHT.remove(pid_tgid);
+    }
     let _ = LONG.remove(pid_tgid);
     if !config::btf() {
         return;

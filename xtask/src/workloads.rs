@@ -17,6 +17,10 @@ use crate::truth::Verdict;
 const READS: u64 = 3000;
 const WRITES: u64 = 2000;
 
+/// Loops at a time, more than the machine has processors, and what each opens: tasks lose the processor within the probe.
+const LOOPS: u64 = 6;
+const OPENS: u64 = 8000;
+
 /// Processes that come and go.
 const PROCESSES: u64 = 150;
 
@@ -40,6 +44,12 @@ pub fn script(kind: &str) -> String {
     let mut script = format!(
         "{summary} --stacks --ring-size 64K -o /out/{kind}.stacks -- stacked {READS} {WRITES} 2>/out/{kind}.stacks.err\n"
     );
+    for (name, loops, opens) in [("one", 1, 0), ("many", LOOPS, OPENS)] {
+        script.push_str(&format!(
+            "{summary} -o /out/{kind}.{name} -- sh -c 'for i in $(seq {loops}); do stacked {opens} 0 & done; wait' \
+             2>/out/{kind}.{name}.err\n"
+        ));
+    }
     // How opens are counted is the same for all; a machine that is emulated takes its time.
     if kind == COUNTED {
         // Few pids, so that they are used again; few rows, so that most processes do not fit. Without its types the kernel
@@ -64,7 +74,10 @@ pub fn script(kind: &str) -> String {
 
 /// Every check by name.
 pub fn judge(dir: &Path, kind: &str) -> BTreeMap<String, Verdict> {
-    let mut checks = vec![("stacks have the names of the functions, and exact counts", stacks(dir, kind))];
+    let mut checks = vec![
+        ("stacks have the names of the functions, and exact counts", stacks(dir, kind)),
+        ("no open is counted twice where tasks are preempted within the probe", crowded(dir, kind)),
+    ];
     if kind == COUNTED {
         checks.push(("a pid that is used again is another process", churn(dir, kind)));
         checks.push(("counts are exact with a table of few rows", few_rows(dir, kind)));
@@ -129,6 +142,30 @@ fn stacks(dir: &Path, kind: &str) -> Result<()> {
     let all = number(&process["opens"]);
     let rest = number(&process["stacks_rest"]);
     ensure!(told + rest == all && rest <= unseen, "{rest} opens without a stack, {unseen} told as unseen: {process}");
+    Ok(())
+}
+
+/// Opens of more loops than there are processors: in the rows is what there was, and the total is their sum.
+fn crowded(dir: &Path, kind: &str) -> Result<()> {
+    let loops = |what: &str| -> Result<(Vec<u64>, Value, String)> {
+        let (json, stderr) = summary(dir, kind, what)?;
+        let rows = list(&json["processes"]);
+        let all: u64 = rows.iter().map(|process| number(&process["opens"])).sum();
+        ensure!(all == number(&json["totals"]["opens"]), "{all} in rows are not the total: {json}");
+        ensure!(!stderr.contains("unexplained"), "the account does not add up: {stderr}");
+        let opens = rows.iter().filter(|process| process["comm"] == "stacked").map(|process| number(&process["opens"]));
+        Ok((opens.collect(), json, stderr))
+    };
+    // What a loop opens before it is one.
+    let (one, json, _) = loops("one")?;
+    let [start] = one[..] else { anyhow::bail!("{} loops: {json}", one.len()) };
+    let (many, json, stderr) = loops("many")?;
+    ensure!(many.len() as u64 == LOOPS, "{} loops: {json}", many.len());
+    let there_were = start + OPENS;
+    ensure!(many.iter().all(|opens| *opens <= there_were), "more than {there_were} of a loop: {many:?}; {stderr}");
+    let missing = LOOPS * there_were - many.iter().sum::<u64>();
+    let missed = if kind == "kprobe" { 0 } else { json["losses"]["missed"].as_u64().unwrap_or(0) };
+    ensure!(missing <= missed, "{missing} opens of {LOOPS} × {there_were} are in no count: {many:?}; {stderr}");
     Ok(())
 }
 

@@ -35,6 +35,12 @@ const PROCESSES: [(&str, &str); 3] =
 /// The programs on system calls.
 const TRACEPOINTS: [&str; 7] = ["t_ret", "t_handle_ret", "t_openat", "t_open", "t_openat2", "t_creat", "t_handle"];
 
+/// Those that stand in for them where they can be preempted.
+const TRACEPOINT_TWINS: [&str; 3] = ["t_ret_twin", "t_openat_twin", "t_open_twin"];
+
+/// The kernel's function that runs the programs of a system call's tracepoint where they can be preempted (7.2, 7.3).
+const PREEMPTIBLE_TRACEPOINTS: &str = "trace_call_bpf_faultable";
+
 /// A route beyond the system calls that open by name, with its function and programs.
 struct Extra {
     route: &'static str,
@@ -115,8 +121,14 @@ fn attach(
         AttachKind::Kprobe => kprobes(ebpf, stage, offsets, &mut attached.kretprobes)?,
         AttachKind::Fentry => fentries(ebpf, stage, btf, offsets)?,
         AttachKind::Tracepoint => {
-            load::together(ebpf, &wanted(&TRACEPOINTS), None);
-            tracefs::with(|dir| tracepoints(ebpf, dir)).map_err(Refusal::other)??
+            // Where they are not needed they only cost.
+            let twins = stage != Stage::Two
+                && preemptible()
+                && btf.is_some_and(|btf| btf.function(PREEMPTIBLE_TRACEPOINTS).is_some());
+            let mut programs = TRACEPOINTS.to_vec();
+            programs.extend(TRACEPOINT_TWINS.iter().filter(|_| twins));
+            load::together(ebpf, &wanted(&programs), None);
+            tracefs::with(|dir| tracepoints(ebpf, dir, twins)).map_err(Refusal::other)??
         }
     };
     if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
@@ -369,17 +381,24 @@ fn native() -> Vec<RouteState> {
     ["open", "openat", "openat2", "creat", "compat"].map(|name| RouteState { name, blind: None }).into()
 }
 
-fn tracepoints(ebpf: &mut Ebpf, tracefs: &Path) -> Result<Vec<RouteState>, Refusal> {
+fn tracepoints(ebpf: &mut Ebpf, tracefs: &Path, twins: bool) -> Result<Vec<RouteState>, Refusal> {
+    let one = |ebpf: &mut Ebpf, program: &str, tracepoint: &str| -> Result<(), Refusal> {
+        let p: &mut TracePoint = program_mut(ebpf, program)?;
+        accepted(p.load()).map_err(|e| Refusal::of(tracepoint, &e))?;
+        p.attach("syscalls", tracepoint).map(drop).map_err(|e| match std::fs::read_dir(tracefs) {
+            // aya then finds none, whatever the reason.
+            Err(unreadable) => Refusal::of_io(tracepoint, &unreadable),
+            Ok(_) => Refusal::of(tracepoint, &e),
+        })
+    };
     let pair = |ebpf: &mut Ebpf, entry: &str, exit: &str, call: &str| -> Result<(), Refusal> {
         for (program, edge) in [(exit, "exit"), (entry, "enter")] {
             let tracepoint = format!("sys_{edge}_{call}");
-            let p: &mut TracePoint = program_mut(ebpf, program)?;
-            accepted(p.load()).map_err(|e| Refusal::of(&tracepoint, &e))?;
-            p.attach("syscalls", &tracepoint).map(drop).map_err(|e| match std::fs::read_dir(tracefs) {
-                // aya then finds none, whatever the reason.
-                Err(unreadable) => Refusal::of_io(&tracepoint, &unreadable),
-                Ok(_) => Refusal::of(&tracepoint, &e),
-            })?;
+            one(ebpf, program, &tracepoint)?;
+            let twin = format!("{program}_twin");
+            if twins && TRACEPOINT_TWINS.contains(&twin.as_str()) {
+                one(ebpf, &twin, &tracepoint)?;
+            }
         }
         Ok(())
     };

@@ -98,7 +98,6 @@ impl CounterReader {
             add(&mut self.retired, &counts);
         }
         counters.totals.losses = self.losses()?;
-        counters.totals.opens += counters.totals.losses.no_return;
         Ok(counters)
     }
 
