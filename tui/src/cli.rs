@@ -86,7 +86,7 @@ pub struct Cli {
 pub struct LookArgs {
     /// Colours of the dashboard; T goes through them
     #[arg(long, value_enum, value_name = "THEME", help_heading = "Display")]
-    pub theme: Option<crate::view::theme::Name>,
+    pub theme: Option<crate::look::ThemeName>,
 
     /// How processes and opens stand: side by side, or stacked
     #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Display")]

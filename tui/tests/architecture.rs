@@ -116,6 +116,20 @@ fn the_view_gets_the_state_by_shared_reference_only() {
 }
 
 #[test]
+fn nothing_but_what_runs_it_names_the_view_and_the_state_asks_it_only_what_is_where() {
+    let all = sources(&["tui/src"]);
+    let below = all.iter().filter(|source| {
+        let at = source.path.trim_start_matches("tui/src/");
+        !["view/", "run/"].iter().any(|dir| at.starts_with(dir))
+    });
+    let named = below.flat_map(|source| source.lines_with(&["view::", "crate::view"]));
+    none(
+        "the view is named",
+        named.filter(|line| !line.contains("tui/src/app/") || !line.contains("use crate::view::hit;")),
+    );
+}
+
+#[test]
 fn no_queue_is_unbounded() {
     let all = sources(&["tui/src"]);
     let found = all.iter().flat_map(|source| source.lines_with(&["unbounded", "channel()", "channel::<"]));

@@ -3,11 +3,11 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each bench uses its own part of this")]
 
 use opentop::{
-    app::{App, CaptureText, Look, Msg, Prefs, Settings, update},
+    app::{App, CaptureText, Msg, Prefs, Settings, update},
     filter::Filter,
+    look::{Colors, Look, ThemeName},
     model::Options,
     session::{AttachKind, Session},
-    view::theme,
 };
 
 pub fn session() -> Session {
@@ -30,7 +30,7 @@ pub fn app() -> App {
         capture: CaptureText::default(),
         prefs: Prefs::default(),
         model: Options::default(),
-        look: Look { theme: theme::Name::Dark, colors: theme::Colors::True, ascii: false },
+        look: Look { theme: ThemeName::Dark, colors: Colors::True, ascii: false },
         live: true,
         time_zone: jiff::tz::TimeZone::UTC,
         parse: Filter::parse,

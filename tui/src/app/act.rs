@@ -16,6 +16,7 @@ use super::{App, Effect, Frozen, Mode, OpenList, Pane, Tab, capture, fold, page,
 use crate::escape::escaped;
 use crate::filter::Filter;
 use crate::model::order::Column;
+use crate::view::hit;
 
 /// Lines of the filter prompt that are remembered.
 const LINES: usize = 100;
@@ -187,8 +188,7 @@ fn sort(app: &mut App, step: isize) {
         Focus::Opens if app.page.is_some() => {}
         _ => {
             // Those that are seen: an order by a column that is not there would look like none.
-            let heads =
-                regions(app).map(|at| crate::view::processes::sorts(app, at.processes.head)).unwrap_or_default();
+            let heads = regions(app).map(|at| hit::process_sorts(app, at.processes.head)).unwrap_or_default();
             let next = next(heads.iter().position(|c| *c == app.processes.sort.column), heads.len().max(1));
             if let Some(column) = heads.get(next) {
                 sort_by(app, *column);

@@ -41,7 +41,7 @@ use crate::source::{Input, ProbeCost, Recapture};
 pub use lists::{Frozen, OpenList, ProcessList, Tree};
 pub use page::{Looked, Page};
 use prompt::Prompt;
-pub use settings::{CaptureText, Layout, Look, Prefs, Settings};
+pub use settings::{CaptureText, Layout, Prefs, Settings};
 pub use update::update;
 
 /// What can happen.

@@ -8,6 +8,7 @@ use super::focus::{Focus, focus};
 use super::layout::{Arrangement, Regions, regions};
 use super::menu::{Chosen, Menu};
 use super::{App, Effect, Mode, Pane, fold, page};
+use crate::view::hit;
 
 /// Takes a movement; answers whether anything changed.
 pub(super) fn mouse_moved(app: &mut App, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
@@ -49,7 +50,7 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
     match &app.mode {
         Mode::Help(_) => app.mode = Mode::Normal,
         Mode::Menu(menu) => {
-            let area = crate::view::menu::area(at.body, menu);
+            let area = hit::menu_area(at.body, menu);
             if area.contains(position) && position.y == area.y {
                 // The title: show only, or hide.
                 return menu_turned(app);
@@ -62,7 +63,7 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
             }
         }
         Mode::Columns(_) => {
-            let area = crate::view::columns::area(at.body);
+            let area = hit::columns_area(at.body);
             let line = position.y.checked_sub(area.y + 1).map(usize::from).filter(|_| area.contains(position));
             match line.and_then(|line| Some((line, super::columns::COLUMNS.get(line)?))) {
                 Some((line, column)) => {
@@ -75,17 +76,17 @@ fn clicked(app: &mut App, at: &Regions, position: Position, effects: &mut Vec<Ef
         Mode::Prompt(_) => return false,
         Mode::Normal => {
             if at.tabs.contains(position) {
-                let tab = crate::view::tabs::places(at.tabs).into_iter().find(|(_, place)| place.contains(position));
+                let tab = hit::tabs(at.tabs).into_iter().find(|(_, place)| place.contains(position));
                 if let Some((tab, _)) = tab {
                     view(app, tab);
                 }
             } else if at.scrub.contains(position) {
-                let bar = crate::view::scrub::bar(at.scrub);
+                let bar = hit::scrub_bar(at.scrub);
                 let share = f64::from(position.x.saturating_sub(bar.x)) / f64::from(bar.width.max(1));
                 let to = app.replay.as_ref().and_then(|replay| replay.at_share(share));
                 effects.extend(to.map(|to| Effect::Control(crate::source::replay::Control::JumpTo(to))));
             } else if at.footer.contains(position) {
-                if let Some(action) = crate::view::footer::action_at(app, at.footer, position.x) {
+                if let Some(action) = hit::action_at(app, at.footer, position.x) {
                     act(app, action, effects);
                 }
             } else if on_splitter(at, position) {
@@ -167,17 +168,17 @@ fn on_head(app: &mut App, at: &Regions, position: Position) -> bool {
     }
     match focus {
         Focus::Files => {
-            if let Some(column) = crate::view::files::sort_at(head, x) {
+            if let Some(column) = hit::file_sort_at(head, x) {
                 sort_files(app, column);
             }
         }
         Focus::Failures => {
-            if let Some(column) = crate::view::failures::sort_at(head, x) {
+            if let Some(column) = hit::failure_sort_at(head, x) {
                 sort_failures(app, column);
             }
         }
         _ => {
-            if let Some(column) = crate::view::processes::column_at(app, head, x) {
+            if let Some(column) = hit::column_at(app, head, x) {
                 sort_by(app, column);
             }
         }
@@ -190,12 +191,12 @@ fn on_mark(app: &App, at: &Regions, position: Position) -> bool {
     match focus(app) {
         Focus::Processes if at.processes.rows.contains(position) => {
             let row = app.processes.offset + usize::from(position.y - at.processes.rows.y);
-            crate::view::processes::on_mark(app, at.processes.head, row, position.x)
+            hit::on_process_mark(app, at.processes.head, row, position.x)
         }
         Focus::Files if at.single.rows.contains(position) => {
             let row = app.files.offset + usize::from(position.y - at.single.rows.y);
             let node = app.files.rows.get(row).and_then(|row| row.node);
-            node.is_some_and(|node| crate::view::files::on_mark(at.single.head, node, position.x))
+            node.is_some_and(|node| hit::on_file_mark(at.single.head, node, position.x))
         }
         _ => false,
     }

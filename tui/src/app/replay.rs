@@ -61,7 +61,7 @@ impl Replay {
     /// Marks this moment, or takes away the mark that is there; what was done, in words.
     fn mark(&mut self) -> String {
         let at = self.position.at_ns;
-        let time = crate::view::text::clock(self.seconds());
+        let time = crate::session::clock(self.seconds());
         if let Some(there) = self.marks.iter().position(|mark| mark.abs_diff(at) < NEAR) {
             self.marks.remove(there);
             return format!("the mark at {time} is gone");

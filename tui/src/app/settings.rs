@@ -3,18 +3,8 @@
 use super::columns;
 use super::keys::Keymap;
 use crate::filter::{Filter, ParseError};
+use crate::look::Look;
 use crate::model::Options;
-
-/// How it looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// The colours by name.
-    pub theme: crate::view::theme::Name,
-    /// How many colours the terminal has.
-    pub colors: crate::view::theme::Colors,
-    /// Only ASCII for borders and bars.
-    pub ascii: bool,
-}
 
 /// How the two panes of the first view stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

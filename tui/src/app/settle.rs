@@ -8,6 +8,7 @@ use super::{App, Page, Tab, page, tables};
 use crate::event::Event;
 use crate::model::processes::Process;
 use crate::model::{order, tree};
+use crate::view::hit;
 
 /// Brings the order of the processes up to date, for at least `rows` rows.
 pub(super) fn order_rows(app: &mut App, rows: usize) {
@@ -49,7 +50,7 @@ pub(super) fn settle(app: &mut App) {
         name_processes(app);
     }
     if app.scroll > 0 {
-        app.scroll = app.scroll.min(crate::view::texts::overflow(app));
+        app.scroll = app.scroll.min(hit::text_overflow(app));
     }
     match (&app.page, app.tab) {
         (Some(Page::Event(_)), _) => {}

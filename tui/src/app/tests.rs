@@ -30,7 +30,11 @@ pub(crate) fn app(columns: u16, rows: u16) -> App {
         capture: CaptureText::default(),
         prefs: Prefs::default(),
         model: Options::default(),
-        look: Look { theme: crate::view::theme::Name::Dark, colors: crate::view::theme::Colors::True, ascii: false },
+        look: crate::look::Look {
+            theme: crate::look::ThemeName::Dark,
+            colors: crate::look::Colors::True,
+            ascii: false,
+        },
         live: true,
         time_zone: jiff::tz::TimeZone::UTC,
         parse: crate::filter::Filter::parse,

@@ -78,7 +78,7 @@ pub fn update(app: &mut App, msg: Msg) -> Outcome {
             match (before.failing, stats.failing) {
                 (false, true) => app.notice.clone_from(&stats.error),
                 (true, false) => {
-                    let missing = crate::view::text::thousands(stats.dropped);
+                    let missing = crate::numbers::thousands(stats.dropped);
                     app.notice = Some(format!("the recording goes on; {missing} opens are not in it"));
                 }
                 _ => {}

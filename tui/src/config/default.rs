@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::app::Layout;
 use crate::app::columns::COLUMNS;
 use crate::app::keys::BINDINGS;
-use crate::view::theme;
+use crate::look::ThemeName;
 
 /// The commented default; `path` is where it belongs, escaped.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn default_text(path: &str) -> String {
     let variants = |v: Vec<Option<clap::builder::PossibleValue>>| -> Vec<String> {
         v.into_iter().flatten().map(|v| v.get_name().to_owned()).collect()
     };
-    let themes = variants(theme::Name::value_variants().iter().map(ValueEnum::to_possible_value).collect());
+    let themes = variants(ThemeName::value_variants().iter().map(ValueEnum::to_possible_value).collect());
     let layouts = variants(Layout::value_variants().iter().map(ValueEnum::to_possible_value).collect());
     let quoted: Vec<String> = COLUMNS.iter().map(|c| format!("\"{}\"", c.name)).collect();
     let defaults = crate::model::Options::default();

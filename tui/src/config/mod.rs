@@ -20,7 +20,7 @@ use crate::app::keys::{Action, BINDINGS, Key, Keymap};
 use crate::cli::values;
 use crate::escape::escaped;
 use crate::filter::Filter;
-use crate::view::theme;
+use crate::look::ThemeName;
 
 pub use default::default_text;
 
@@ -32,7 +32,7 @@ pub const SETTINGS: [&str; 9] =
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Colours.
-    pub theme: Option<theme::Name>,
+    pub theme: Option<ThemeName>,
     /// How the panes stand.
     pub layout: Option<Layout>,
     /// Columns of the process table.

@@ -19,7 +19,7 @@ fn the_default_that_is_printed_is_the_default() {
     assert_eq!(messages(&uncommented()), Vec::<String>::new(), "{}", uncommented());
     let (config, _) = parse(&uncommented());
     let options = crate::model::Options::default();
-    assert_eq!(config.theme, Some(theme::Name::Dark));
+    assert_eq!(config.theme, Some(ThemeName::Dark));
     assert_eq!(config.layout, Some(Layout::default()));
     assert_eq!(config.columns, Some(Columns::default()));
     assert_eq!(config.history, Some(options.history.events));
@@ -55,7 +55,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_nearest_right_word_and_the_rest_h
 fn a_line_that_is_no_toml_does_not_take_the_others_with_it() {
     let (config, complaints) = parse("theme = \"light\"\nhistory = = 5\nascii = true\n");
     assert_eq!(complaints.first().map(|c| c.line), Some(2));
-    assert_eq!((config.theme, config.ascii), (Some(theme::Name::Light), Some(true)));
+    assert_eq!((config.theme, config.ascii), (Some(ThemeName::Light), Some(true)));
 }
 
 #[test]

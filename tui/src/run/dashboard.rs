@@ -22,15 +22,15 @@ use super::tail::{self, Tail};
 use super::terminal::{self, Taken};
 use super::{Capture, Plan, Wanted, scripted, signals, user};
 use crate::app::replay::Replay;
-use crate::app::{App, CaptureText, Effect, Look, Msg, Outcome, Prefs, Settings, update};
+use crate::app::{App, CaptureText, Effect, Msg, Outcome, Prefs, Settings, update};
 use crate::cli::{CaptureArgs, CastArgs, DisplayArgs, LookArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, in_words};
+use crate::look::{Colors, Look, ThemeName};
 use crate::probe::StacksOf;
 use crate::recording::keys::{self as script_keys, Act};
 use crate::session::Session;
 use crate::source::replay::{self, Pace};
-use crate::view::theme;
 
 /// How often it is looked what time it is.
 const TICK: Duration = Duration::from_millis(250);
@@ -167,17 +167,15 @@ fn settings(
     let live = args.recording.read.is_none();
     let var = |name| std::env::var(name).ok();
     let colors = match (look.no_color, on_terminal) {
-        (true, _) => theme::Colors::None,
-        (_, true) => {
-            theme::Colors::from_env(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref())
-        }
-        (_, false) => theme::Colors::True,
+        (true, _) => Colors::None,
+        (_, true) => Colors::from_env(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref()),
+        (_, false) => Colors::True,
     };
     let foreign = !live && !on_terminal;
     Settings {
         prefs,
         model: super::config::model(look),
-        look: Look { theme: look.theme.unwrap_or(theme::Name::Dark), colors, ascii: look.ascii.unwrap_or(false) },
+        look: Look { theme: look.theme.unwrap_or(ThemeName::Dark), colors, ascii: look.ascii.unwrap_or(false) },
         live,
         time_zone: if foreign { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() },
         parse: crate::filter::Filter::parse,

@@ -60,7 +60,7 @@ impl Drop for Progress {
 }
 
 fn words(opens: u64, read: u64, whole: Option<u64>) -> String {
-    let opens = crate::view::text::thousands(opens);
+    let opens = crate::numbers::thousands(opens);
     match whole.filter(|whole| *whole > 0) {
         Some(whole) => format!("opentop: {opens} opens read, {}%", read.min(whole) * 100 / whole),
         None => format!("opentop: {opens} opens read"),

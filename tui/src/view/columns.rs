@@ -12,7 +12,7 @@ use crate::app::columns::COLUMNS;
 
 /// Where it stands.
 #[must_use]
-pub fn area(body: Rect) -> Rect {
+pub(crate) fn area(body: Rect) -> Rect {
     let (columns, rows) = (66.min(body.width), (COLUMNS.len() as u16 + 2).min(body.height));
     Rect { x: body.x + (body.width - columns) / 2, y: body.y + (body.height - rows) / 3, width: columns, height: rows }
 }

@@ -66,7 +66,7 @@ pub(super) fn draw(app: &App, theme: &Theme, at: &Regions, buf: &mut Buffer) {
 
 /// What a click at `x` on the heads sorts by.
 #[must_use]
-pub fn sort_at(head: Rect, x: u16) -> Option<FailureSort> {
+pub(crate) fn sort_at(head: Rect, x: u16) -> Option<FailureSort> {
     match x.checked_sub(head.x)? {
         0..10 => Some(FailureSort::Count),
         10..21 => Some(FailureSort::Error),

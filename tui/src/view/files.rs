@@ -137,7 +137,7 @@ fn branch(app: &App, theme: &Theme, file: &FileRow, node: Node, area: Rect, styl
 
 /// Whether a click at `x` is on the lines and the mark before the name of a directory.
 #[must_use]
-pub fn on_mark(head: Rect, node: Node, x: u16) -> bool {
+pub(crate) fn on_mark(head: Rect, node: Node, x: u16) -> bool {
     let from = head.x + starts(head).1;
     let lines = frame::branches(node.depth, node.lines, usize::from(head.right().saturating_sub(from) / 2), false);
     let wide = u16::try_from(text::width(&lines) + 2).unwrap_or(u16::MAX);
@@ -146,7 +146,7 @@ pub fn on_mark(head: Rect, node: Node, x: u16) -> bool {
 
 /// What a click at `x` on the heads sorts by.
 #[must_use]
-pub fn sort_at(head: Rect, x: u16) -> Option<FileSort> {
+pub(crate) fn sort_at(head: Rect, x: u16) -> Option<FileSort> {
     let at = x.checked_sub(head.x)?;
     match at {
         0..10 => Some(FileSort::Opens),

@@ -12,7 +12,7 @@ use crate::app::menu::Menu;
 
 /// Where it stands.
 #[must_use]
-pub fn area(body: Rect, menu: &Menu) -> Rect {
+pub(crate) fn area(body: Rect, menu: &Menu) -> Rect {
     let widest = menu.items.iter().map(|item| width(&item.filter)).max().unwrap_or(0) + 28;
     let columns =
         u16::try_from(widest).unwrap_or(u16::MAX).clamp(44, body.width.saturating_sub(4).max(44)).min(body.width);

@@ -2,28 +2,29 @@
 //!
 //! Only rows that are visible are built. Every byte from outside passes [`crate::escape`] before it becomes a cell.
 
-pub mod columns;
-pub mod failures;
-pub mod files;
-pub(crate) mod footer;
+mod columns;
+mod failures;
+mod files;
+mod footer;
 mod frame;
 mod header;
 mod health;
 pub mod help;
+pub(crate) mod hit;
 mod latency;
 mod lines;
-pub mod menu;
+mod menu;
 mod open;
 mod opens;
 mod page;
-pub mod processes;
+mod processes;
 mod prompt;
-pub(crate) mod scrub;
+mod scrub;
 mod stacks;
-pub(crate) mod tabs;
+mod tabs;
 pub mod text;
-pub(crate) mod texts;
-pub mod theme;
+mod texts;
+mod theme;
 
 use ratatui::buffer::Buffer;
 

@@ -46,7 +46,7 @@ fn places(app: &App, area: Rect) -> Vec<Place> {
 
 /// The column that a click at `x` on the heads means.
 #[must_use]
-pub fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
+pub(crate) fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
     let place = places(app, head).into_iter().find(|p| (p.x..=p.x + p.width).contains(&x))?;
     match place.what {
         What::Sorted(column) => Some(column),
@@ -56,14 +56,14 @@ pub fn column_at(app: &App, head: Rect, x: u16) -> Option<By> {
 
 /// The columns on the screen that can be sorted by, from the left.
 #[must_use]
-pub fn sorts(app: &App, head: Rect) -> Vec<By> {
+pub(crate) fn sorts(app: &App, head: Rect) -> Vec<By> {
     let sorted = |place: Place| if let What::Sorted(column) = place.what { Some(column) } else { None };
     places(app, head).into_iter().filter_map(sorted).collect()
 }
 
 /// Whether a click at `x` is on the lines and the mark before the name of a row of the tree.
 #[must_use]
-pub fn on_mark(app: &App, head: Rect, row: usize, x: u16) -> bool {
+pub(crate) fn on_mark(app: &App, head: Rect, row: usize, x: u16) -> bool {
     let place = places(app, head).into_iter().find(|p| p.what == What::Sorted(By::Comm));
     let branch = app.processes.tree.as_ref().and_then(|tree| tree.branches.get(row));
     let (Some(place), Some(branch)) = (place, branch.filter(|branch| branch.parent)) else { return false };

@@ -2,6 +2,7 @@ use super::*;
 use crate::app::tests::{S, app, batch, press};
 use crate::app::{Msg, update};
 use crate::event::RecordBuilder;
+use crate::look::Colors;
 use crate::source::{Counters, Input, Totals};
 use probe_common::{ProcessCounts, ProcessKey};
 use ratatui::layout::Rect;
@@ -236,7 +237,7 @@ fn what_a_process_misses_is_seen_on_its_page_without_scrolling_on_the_smallest_t
 #[test]
 fn the_selected_row_is_one_bar_without_colour() {
     let mut app = busy(80, 24);
-    app.settings.look.colors = theme::Colors::None;
+    app.settings.look.colors = Colors::None;
     press(&mut app, "Down Down");
     let mut buf = Buffer::empty(Rect::new(0, 0, 80, 24));
     draw(&app, &mut buf);

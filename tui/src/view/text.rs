@@ -7,6 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::event::Event;
+pub use crate::numbers::thousands;
 use crate::session::Session;
 pub use crate::session::clock;
 
@@ -131,20 +132,6 @@ pub fn rate(per_second: f64) -> String {
         r if r < 9999.5 => format!("{r:.0}"),
         r => short(r),
     }
-}
-
-/// With its thousands apart: `1,234,567`.
-#[must_use]
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// A duration in at most six columns: `812ns`, `1.2µs`, `15ms`, `2.1s`.

@@ -2,78 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// The themes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Name {
-    /// For a dark terminal.
-    Dark,
-    /// For a light one.
-    Light,
-    /// Strong contrast on black.
-    HighContrast,
-    /// Catppuccin Mocha.
-    Catppuccin,
-    /// Only the sixteen colours that the terminal defines.
-    Terminal,
-}
-
-impl Name {
-    /// All, in the order in which the key goes through them.
-    pub const ALL: [Self; 5] = [Self::Dark, Self::Light, Self::HighContrast, Self::Catppuccin, Self::Terminal];
-
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dark => "dark",
-            Self::Light => "light",
-            Self::HighContrast => "high-contrast",
-            Self::Catppuccin => "catppuccin",
-            Self::Terminal => "terminal",
-        }
-    }
-
-    /// The one after it.
-    #[must_use]
-    pub fn next(self) -> Self {
-        let here = Self::ALL.iter().position(|n| *n == self).unwrap_or(0);
-        Self::ALL.into_iter().cycle().nth(here + 1).unwrap_or(self)
-    }
-}
-
-/// How many colours the terminal has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Colors {
-    /// None, or none are wanted (`NO_COLOR`).
-    None,
-    /// The sixteen.
-    Sixteen,
-    /// 256.
-    Indexed,
-    /// 24 bits.
-    True,
-}
-
-impl Colors {
-    /// What `NO_COLOR`, `COLORTERM` and `TERM` say.
-    #[must_use]
-    pub fn from_env(no_color: Option<&str>, colorterm: Option<&str>, term: Option<&str>) -> Self {
-        let term = term.unwrap_or_default();
-        if no_color.is_some_and(|v| !v.is_empty())
-            || term == "dumb"
-            || term.starts_with("vt1")
-            || term.starts_with("vt2")
-        {
-            Self::None
-        } else if matches!(colorterm, Some("truecolor" | "24bit")) || term.contains("direct") {
-            Self::True
-        } else if term.contains("256") || colorterm.is_some_and(|v| !v.is_empty()) {
-            Self::Indexed
-        } else {
-            Self::Sixteen
-        }
-    }
-}
+use crate::look::{Colors, ThemeName};
 
 /// The colours of the roles.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +133,7 @@ const PLAIN: Palette = Palette {
 
 /// Styles by role.
 #[derive(Clone, Copy, Debug)]
-pub struct Theme {
+pub(super) struct Theme {
     palette: Palette,
     colors: Colors,
 }
@@ -212,16 +141,16 @@ pub struct Theme {
 impl Theme {
     /// A theme for a terminal with so many colours.
     #[must_use]
-    pub fn new(name: Name, colors: Colors) -> Self {
+    pub(super) fn new(name: ThemeName, colors: Colors) -> Self {
         let palette = match (colors, name) {
             (Colors::None, _) => PLAIN,
-            (Colors::Sixteen, Name::Light) => SIXTEEN_LIGHT,
-            (Colors::Sixteen, Name::HighContrast) => SIXTEEN_CONTRAST,
-            (Colors::Sixteen, _) | (_, Name::Terminal) => TERMINAL,
-            (_, Name::Dark) => DARK,
-            (_, Name::Light) => LIGHT,
-            (_, Name::HighContrast) => HIGH_CONTRAST,
-            (_, Name::Catppuccin) => CATPPUCCIN,
+            (Colors::Sixteen, ThemeName::Light) => SIXTEEN_LIGHT,
+            (Colors::Sixteen, ThemeName::HighContrast) => SIXTEEN_CONTRAST,
+            (Colors::Sixteen, _) | (_, ThemeName::Terminal) => TERMINAL,
+            (_, ThemeName::Dark) => DARK,
+            (_, ThemeName::Light) => LIGHT,
+            (_, ThemeName::HighContrast) => HIGH_CONTRAST,
+            (_, ThemeName::Catppuccin) => CATPPUCCIN,
         };
         Self { palette, colors }
     }
@@ -239,51 +168,51 @@ impl Theme {
 
     /// Ordinary text.
     #[must_use]
-    pub fn text(&self) -> Style {
+    pub(super) fn text(&self) -> Style {
         self.fg(self.palette.text)
     }
 
     /// Less important text.
     #[must_use]
-    pub fn dim(&self) -> Style {
+    pub(super) fn dim(&self) -> Style {
         let style = self.fg(self.palette.dim);
         if self.palette.dim == Color::Reset { style.add_modifier(Modifier::DIM) } else { style }
     }
 
     /// Lines and separators.
     #[must_use]
-    pub fn faint(&self) -> Style {
+    pub(super) fn faint(&self) -> Style {
         let style = self.fg(self.palette.faint);
         if self.palette.faint == Color::Reset { style.add_modifier(Modifier::DIM) } else { style }
     }
 
     /// What has the keys, what can be pressed.
     #[must_use]
-    pub fn accent(&self) -> Style {
+    pub(super) fn accent(&self) -> Style {
         self.fg(self.palette.accent).add_modifier(Modifier::BOLD)
     }
 
     /// Names: of processes, of files.
     #[must_use]
-    pub fn name(&self) -> Style {
+    pub(super) fn name(&self) -> Style {
         self.fg(self.palette.name)
     }
 
     /// All is well.
     #[must_use]
-    pub fn good(&self) -> Style {
+    pub(super) fn good(&self) -> Style {
         self.fg(self.palette.good)
     }
 
     /// Worth a look.
     #[must_use]
-    pub fn warn(&self) -> Style {
+    pub(super) fn warn(&self) -> Style {
         self.fg(self.palette.warn)
     }
 
     /// Wrong.
     #[must_use]
-    pub fn bad(&self) -> Style {
+    pub(super) fn bad(&self) -> Style {
         self.fg(self.palette.bad).add_modifier(if self.colors == Colors::None {
             Modifier::BOLD
         } else {
@@ -293,13 +222,13 @@ impl Theme {
 
     /// Column heads.
     #[must_use]
-    pub fn head(&self) -> Style {
+    pub(super) fn head(&self) -> Style {
         self.dim().remove_modifier(Modifier::DIM).add_modifier(Modifier::BOLD)
     }
 
     /// The selected row, over what is written there. `focused` when its pane has the keys.
     #[must_use]
-    pub fn selected(&self, focused: bool) -> Style {
+    pub(super) fn selected(&self, focused: bool) -> Style {
         if self.palette.select == Color::Reset {
             // Without a colour of its own the row is turned round; out of focus it is only underlined.
             // What is dim in it would be a hole in the bar.
@@ -312,19 +241,19 @@ impl Theme {
 
     /// The background of header and footer.
     #[must_use]
-    pub fn bar(&self) -> Style {
+    pub(super) fn bar(&self) -> Style {
         Style::new().bg(self.color(self.palette.bar))
     }
 
     /// A bar of a sparkline: calm colours, as much is not wrong.
     #[must_use]
-    pub fn calm(&self, share: f64) -> Style {
+    pub(super) fn calm(&self, share: f64) -> Style {
         self.heat(share * 0.49)
     }
 
     /// A bar of a share 0 to 1: from cool to hot.
     #[must_use]
-    pub fn heat(&self, share: f64) -> Style {
+    pub(super) fn heat(&self, share: f64) -> Style {
         let step = (share.clamp(0.0, 1.0) * 3.99) as usize;
         self.fg(self.palette.heat.get(step).copied().unwrap_or(Color::Reset))
     }
@@ -350,7 +279,7 @@ mod tests {
 
     #[test]
     fn without_colour_every_role_is_reset_and_the_selected_row_still_stands_out() {
-        for name in Name::ALL {
+        for name in ThemeName::ALL {
             let theme = Theme::new(name, Colors::None);
             let roles = [
                 theme.text(),
@@ -372,15 +301,6 @@ mod tests {
             }
             assert!(theme.selected(true).add_modifier.contains(Modifier::REVERSED));
         }
-    }
-
-    #[test]
-    fn colours_follow_what_the_terminal_says_it_has() {
-        assert_eq!(Colors::from_env(Some("1"), Some("truecolor"), Some("xterm-256color")), Colors::None);
-        assert_eq!(Colors::from_env(Some(""), Some("truecolor"), Some("xterm")), Colors::True);
-        assert_eq!(Colors::from_env(None, None, Some("screen-256color")), Colors::Indexed);
-        assert_eq!(Colors::from_env(None, None, Some("linux")), Colors::Sixteen);
-        assert_eq!(Colors::from_env(None, None, Some("dumb")), Colors::None);
     }
 
     /// Contrast as WCAG 2 has it: from about 4.5 on it can be read.
@@ -414,11 +334,11 @@ mod tests {
 
     #[test]
     fn of_sixteen_colours_none_is_used_that_its_ground_swallows() {
-        let light = Theme::new(Name::Light, Colors::Sixteen);
+        let light = Theme::new(ThemeName::Light, Colors::Sixteen);
         for role in [light.accent(), light.warn(), light.bad(), light.good(), light.heat(0.6), light.heat(1.0)] {
             assert!(!matches!(role.fg, Some(Color::Yellow | Color::Cyan | Color::White | Color::Gray)), "{role:?}");
         }
-        let contrast = Theme::new(Name::HighContrast, Colors::Sixteen);
+        let contrast = Theme::new(ThemeName::HighContrast, Colors::Sixteen);
         for role in [contrast.text(), contrast.dim(), contrast.faint(), contrast.name()] {
             assert!(!role.add_modifier.contains(Modifier::DIM) && role.fg != Some(Color::DarkGray), "{role:?}");
         }

@@ -157,7 +157,7 @@ fn the_sorting_keys_go_over_every_column_that_is_seen_and_no_other() {
         if filter {
             press(&mut app, "/ f Enter");
         }
-        let heads = crate::view::processes::sorts(&app, layout::regions(&app).unwrap().processes.head);
+        let heads = crate::view::hit::process_sorts(&app, layout::regions(&app).unwrap().processes.head);
         assert_eq!(heads.contains(&Column::Matched), filter, "{heads:?}");
         let mut seen = Vec::new();
         for _ in 0..heads.len() {
