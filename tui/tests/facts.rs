@@ -75,7 +75,7 @@ fn a_recording_made_elsewhere_shows_that_machines_users_parents_and_command_line
     for shown in ["maria-elsewhere (1)", "job --config /etc/job.conf", "/opt/job", "dash 60 ← init 1"] {
         assert!(page.contains(shown), "{shown} is not in\n{page}");
     }
-    pty.keys("\x1b");
+    pty.keys_alone("\x1b");
     pty.wait_for("the way back", |screen| !screen.contains("Esc goes back"));
     pty.keys("/user:maria-elsewhere\r");
     pty.wait_for("a filter by that user", |screen| {
@@ -90,7 +90,7 @@ fn a_live_recording_holds_who_the_processes_were() {
     require_live!();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.otop");
-    let script = "cat /etc/hostname >/dev/null; exec sleep 0.4";
+    let script = "cat /etc/hostname >/dev/null; exec sleep 2.4";
     let ended = Ended::of(
         opentop()
             .args(["trace", "-o", "/dev/null", "-w"])
@@ -108,7 +108,7 @@ fn a_live_recording_holds_who_the_processes_were() {
         }
     }
     // It was the shell first, and is known by what it became.
-    let of_the_command = facts.iter().rfind(|f| f.command_line == b"sleep\x000.4\0");
+    let of_the_command = facts.iter().rfind(|f| f.command_line == b"sleep\x002.4\0");
     let job = of_the_command.unwrap_or_else(|| panic!("no command line among {facts:#?}"));
     assert!(job.start_ns > 0 && job.exe.ends_with(b"sleep") && job.user == b"root", "{job:?}");
     let parent = facts.iter().find(|f| f.tgid == job.ppid).unwrap();

@@ -131,7 +131,7 @@ fn look_at_everything(pty: &mut Pty) {
         "\r", "\x1b", "2", "\r", "\x1b", "3", "\r", "\x1b", "4", "5", "1", "t", "\t", "\r", "\x1b", "?", "\x1b",
         "/own\r", " ",
     ] {
-        pty.keys(keys);
+        pty.keys_alone(keys);
         std::thread::sleep(std::time::Duration::from_millis(120));
     }
 }
@@ -250,7 +250,7 @@ fn a_process_whose_name_is_no_text_is_captured_by_its_pid_and_known() {
         comm.starts_with(b"\xff").then_some(())
     });
     let pid = watched.0.id().to_string();
-    let ended = common::run(["trace", "-p", &pid, "--duration", "300ms"]);
+    let ended = common::run(["trace", "-p", &pid, "--duration", "1s"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains(r"\xff\x1b[2J\xfe"), "{ended:?}");
     // Who it is comes from /proc, name and all.

@@ -58,7 +58,7 @@ fn go(pty: &mut Pty, pauses: &str) {
             && screen.contains("hot-file")
     });
     offered(pty, "Esc back");
-    pty.keys("\x1b");
+    pty.keys_alone("\x1b");
     pty.wait_for("the table", |screen| first_row(screen).contains("busy-opener") && !screen.contains("filter pid"));
 
     // Filters to it.
@@ -100,7 +100,7 @@ fn go(pty: &mut Pty, pauses: &str) {
         if !pty.screen().lines().last().unwrap().contains("Esc back") {
             break;
         }
-        pty.keys("\x1b");
+        pty.keys_alone("\x1b");
         std::thread::sleep(std::time::Duration::from_millis(400));
     }
     pty.wait_for("everything again", |screen| !screen.contains("filter pid:") && screen.contains("─ Processes "));

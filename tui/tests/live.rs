@@ -243,7 +243,7 @@ fn a_signal_is_passed_on_and_the_session_ends_in_order() {
 #[test]
 fn the_time_is_up_and_the_command_ends_with_it() {
     require_live!();
-    let ended = run(["trace", "--duration", "300ms", "--", "sleep", "1000"]);
+    let ended = run(["trace", "--duration", "1s", "--", "sleep", "1000"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let [opens, shown, ..] = ended.account();
     assert!(opens > 0 && opens == shown);

@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use common::{Ended, opentop, pty::Pty, wait_until};
+use common::{Ended, opentop, pty::Pty, wait_until, watched::children};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -27,8 +27,9 @@ fn of_every_thread(pid: u32, field: &str) -> Vec<(String, String)> {
         let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
         line.split_once(':').unwrap().1.split_whitespace().collect::<Vec<_>>().join(" ")
     };
+    // A thread may end while it is looked at.
     threads
-        .map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok())
         .map(|status| (line(&status, "Name:"), line(&status, field)))
         .collect()
 }
@@ -125,10 +126,10 @@ fn names_for_stacks_come_by_a_process_that_may_only_open_and_ends_with_opentop()
 /// The process of that name which stands beside opentop: it has at most these capabilities, the way to opentop, and
 /// nothing else.
 fn beside(opentop: u32, name: &str, capabilities: u64) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{opentop}/task/{opentop}/children")).unwrap();
-    let named = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
-    let pid = children.split_whitespace().find(named);
-    let pid: u32 = pid.unwrap_or_else(|| panic!("none of {children} is {name}")).parse().unwrap();
+    let named = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    // Opentop does not wait for it: its list is the last that it puts up.
+    let confined = |pid: &u32| of_every_thread(*pid, "Seccomp:").iter().any(|(_, value)| value == "2");
+    let pid = wait_until(&format!("{name}, confined"), || children(opentop).into_iter().find(named).filter(confined));
     for field in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
         for (_, value) in of_every_thread(pid, field) {
             assert_eq!(u64::from_str_radix(&value, 16).unwrap() & !capabilities, 0, "{field} {value}");
@@ -140,7 +141,8 @@ fn beside(opentop: u32, name: &str, capabilities: u64) -> u32 {
     // Neither the probe nor the terminal.
     let held: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
-        .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().display().to_string())
+        // What it measures by comes and goes.
+        .filter_map(|fd| Some(std::fs::read_link(fd.ok()?.path()).ok()?.display().to_string()))
         .filter(|held| !held.contains("bpf-stats"))
         .collect();
     assert_eq!(held.len(), 1, "{held:?}");

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs::File, io::Write as _, path::Path, process::Stdio, time::Duration};
+use std::{fs::File, io::Write as _, os::fd::AsRawFd, path::Path, process::Stdio, time::Duration};
 
 use common::{Ended, opentop, pty::Pty, run};
 use opentop::{
@@ -64,6 +64,14 @@ fn a_recording_comes_from_stdin_as_from_a_file() {
     assert_eq!(piped.stdout, replay(&path, &[]).stdout);
 }
 
+/// Bytes in a pipe that nobody has read yet.
+fn unread(pipe: &impl AsRawFd) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: FIONREAD writes an integer.
+    assert_eq!(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) }, 0);
+    bytes
+}
+
 #[test]
 fn an_export_that_takes_longer_than_a_second_says_how_far_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,6 +85,8 @@ fn an_export_that_takes_longer_than_a_second_says_how_far_it_is() {
         let mut stdin = child.stdin.take().unwrap();
         let (first, rest) = bytes.split_at(bytes.len() / 3);
         stdin.write_all(first).unwrap();
+        // The second is counted from when it began to read.
+        common::wait_until("the first part is read", || (unread(&stdin) == 0).then_some(()));
         std::thread::sleep(pause);
         stdin.write_all(rest).unwrap();
         drop(stdin);
@@ -185,7 +195,7 @@ fn a_rotation_that_could_not_go_on_without_roots_rights_is_refused_before_it_beg
     let start = |rotate: &[&str]| {
         let mut command = opentop();
         command.args(["trace", "-o", "/dev/null"]).args(rotate).arg("-w").arg(dir.path().join("x.otop"));
-        Ended::of(command.args(["--", "sleep", "1.2"]).output().unwrap())
+        Ended::of(command.args(["--", "sleep", "3"]).output().unwrap())
     };
     let refused = start(&["--rotate", "1s"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

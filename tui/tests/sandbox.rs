@@ -103,7 +103,7 @@ fn nothing_that_it_does_is_refused_by_its_own_list_of_system_calls() {
     pty.wait_for("an open", |screen| screen.contains("watched-file"));
     // The page of a process, the clipboard, the tabs, a list saved, a change of size, a filter.
     for keys in ["\r", "y", "\x1b", "2", "3", "4", "5", "1", "o", "/comm:sh\r", "?", "\x1b"] {
-        pty.keys(keys);
+        pty.keys_alone(keys);
         std::thread::sleep(std::time::Duration::from_millis(150));
     }
     pty.resize(100, 30);

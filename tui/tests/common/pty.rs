@@ -144,6 +144,18 @@ impl Pty {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Types `keys`, and waits until the program has read them: an Escape that it reads together with the key behind it is
+    /// that key with Alt.
+    pub fn keys_alone(&mut self, keys: &str) {
+        self.keys(keys);
+        super::wait_until("the keys are read", || {
+            let mut unread: libc::c_int = 0;
+            // SAFETY: FIONREAD writes an integer.
+            assert_eq!(unsafe { libc::ioctl(self.terminal.as_raw_fd(), libc::FIONREAD, &raw mut unread) }, 0);
+            (unread == 0).then_some(())
+        });
+    }
+
     /// The program's process.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -187,8 +199,8 @@ impl Pty {
             }
             assert!(start.elapsed() < PATIENCE, "never on the screen: {what}; the screen was:\n{screen}");
             if let Some(status) = self.child.try_wait().unwrap() {
-                // What it wrote last may still be on its way: once more, then give up.
-                let (again, timeout) = self.shared.1.wait_timeout(seen, std::time::Duration::from_millis(500)).unwrap();
+                // What it wrote last may still be on its way, and whoever reads it may wait for a processor.
+                let (again, timeout) = self.shared.1.wait_timeout(seen, std::time::Duration::from_secs(5)).unwrap();
                 seen = again;
                 assert!(
                     !timeout.timed_out(),
