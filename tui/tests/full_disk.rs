@@ -24,8 +24,10 @@ fn small(line: &str) -> Option<Command> {
     Some(command)
 }
 
-/// Opens files until told otherwise: names that no compression makes small.
-const BUSY: &str = r#"for f in a b c; do head -c 300000 /dev/urandom | od -An -tx1 -w60 | tr -d ' ' |
+/// Opens a file some times, with a pause in which the recording of that is written, whatever the machine; then many, by names
+/// that no compression makes small.
+const BUSY: &str = r#"i=0; while [ $i -lt 200 ]; do : </dev/null; i=$((i+1)); done; sleep 2
+    for f in a b c; do head -c 300000 /dev/urandom | od -An -tx1 -w60 | tr -d ' ' |
     while read n; do { :; } <"/$n"; done 2>/dev/null; done; true"#;
 
 #[test]
