@@ -348,10 +348,16 @@ fn fentry_programs(stage: Stage, preemptible: bool, btf: &Btf, offsets: Option<&
     programs
 }
 
-/// Whether a task can be preempted within the kernel, and so within an fentry program.
+/// Whether a task can be preempted within the kernel, and so within an fentry program. Without an answer the safe side.
 fn preemptible() -> bool {
-    // "#1 SMP PREEMPT_DYNAMIC …"; without an answer the safe side.
-    nix::sys::utsname::uname().map_or(true, |uname| uname.version().to_string_lossy().contains("PREEMPT"))
+    // "#1 SMP PREEMPT_DYNAMIC …"
+    let built = nix::sys::utsname::uname().map_or(true, |uname| uname.version().to_string_lossy().contains("PREEMPT"));
+    built && std::fs::read_to_string("/sys/kernel/debug/sched/preempt").map_or(true, |modes| preempts(&modes))
+}
+
+/// Whether the mode in force is one that preempts: "none (voluntary) full", on kernels that can choose.
+fn preempts(modes: &str) -> bool {
+    !modes.contains("(none)") && !modes.contains("(voluntary)")
 }
 
 /// The first name that works; the first refusal if none does, as the others are for other kernels.
@@ -418,4 +424,18 @@ fn tracepoints(ebpf: &mut Ebpf, tracefs: &Path, twins: bool) -> Result<Vec<Route
     routes.insert(5, blind("io_uring", "io_uring makes no system call for an open"));
     routes.insert(6, blind("exec", "the kernel opens the program by itself"));
     Ok(routes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_modes_that_never_preempt_do_without_twins() {
+        assert!(!preempts("none (voluntary) full \n"));
+        assert!(!preempts("(none) voluntary full lazy \n"));
+        assert!(preempts("none voluntary (full) \n"));
+        assert!(preempts("full (lazy) \n"));
+        assert!(preempts("(undefined)\n"));
+    }
 }
