@@ -10,7 +10,7 @@ use super::{
     begin::{confine, first_file, open_recording, options, processes_exist, recorder, runtime},
     child,
     facts::Facts,
-    fault, line,
+    fault, line, output,
     probe_log::ProbeLog,
     progress::Progress,
     sandbox, say, signals, user,
@@ -349,7 +349,7 @@ impl Capture {
         let mut status = self.status.unwrap_or(0);
         // Before anything is said: nobody may be listening, and the recording is to be whole.
         let recorded = self.recorder.map(Recorder::finish);
-        if signals::output_is_given_up() {
+        if output::dropped() {
             say("nobody read the output: the last of it was dropped");
         }
         if let Some(complaint) = self.log.as_ref().and_then(ProbeLog::complaint) {

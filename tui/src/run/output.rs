@@ -8,6 +8,7 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,9 +18,24 @@ use super::user::{Invoker, as_invoker};
 pub(super) use crate::error::in_words;
 use crate::{error::Error, escape::Escaped};
 
+/// Whether something that was to be written was let go, for nobody read it.
+static DROPPED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that something was let go.
+pub(super) fn drop_it() {
+    DROPPED.store(true, Ordering::SeqCst);
+}
+
+/// Whether something was let go.
+pub(super) fn dropped() -> bool {
+    DROPPED.load(Ordering::SeqCst)
+}
+
 /// An open output.
 pub(super) struct Output {
     file: File,
+    /// A file of a disk takes what is written whether somebody reads or not.
+    regular: bool,
     /// For messages.
     name: String,
 }
@@ -40,8 +56,7 @@ impl Output {
             _ => return Self::stdout(),
         };
         let name = Escaped(path.as_os_str().as_encoded_bytes()).to_string();
-        let file = create(path, invoker)?;
-        Ok(Self { file, name })
+        Ok(Self::of(create(path, invoker)?, name))
     }
 
     fn stdout() -> Result<Self, Error> {
@@ -50,13 +65,26 @@ impl Output {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|e| Error::failed(format!("stdout cannot be used: {}", in_words(&e))))?;
-        Ok(Self { file: fd.into(), name: "stdout".into() })
+        Ok(Self::of(fd.into(), "stdout".into()))
+    }
+
+    fn of(file: File, name: String) -> Self {
+        let regular = file.metadata().is_ok_and(|meta| meta.is_file());
+        Self { file, regular, name }
+    }
+
+    /// Whether the end was asked for and nobody reads: the rest ends in order without its lines.
+    pub(super) fn is_given_up(&self) -> bool {
+        !self.regular && signals::output_is_given_up()
     }
 
     /// Writes all of `bytes`.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
-        // Once the end is asked for and nobody reads, the rest ends in order without its lines.
-        while !bytes.is_empty() && !signals::output_is_given_up() {
+        while !bytes.is_empty() {
+            if self.is_given_up() {
+                drop_it();
+                break;
+            }
             match self.file.write(bytes) {
                 Ok(0) => return Err(cannot_write(&self.name, &ErrorKind::WriteZero.into(), None)),
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
@@ -123,6 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn only_what_somebody_has_to_read_is_ever_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Output::open(Some(&dir.path().join("lines")), None).unwrap().regular);
+        assert!(!Output::open(Some(Path::new("/dev/full")), None).unwrap().regular);
+        let (_reader, writer) = nix::unistd::pipe().unwrap();
+        assert!(!Output::of(writer.into(), "a pipe".into()).regular);
+    }
+
+    #[test]
     fn a_full_disk_is_an_error_and_not_a_lost_line() {
         let mut full = Output::open(Some(Path::new("/dev/full")), None).unwrap();
         let message = full.write(b"line\n").err().unwrap().message;
@@ -133,7 +170,7 @@ mod tests {
     fn a_closed_pipe_is_an_end_and_not_an_error() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let mut output = Output { file: File::from(OwnedFd::from(writer)), name: "pipe".into() };
+        let mut output = Output::of(File::from(OwnedFd::from(writer)), "pipe".into());
         assert_eq!(output.write(b"line\n").unwrap(), Reader::Gone);
     }
 }

@@ -30,7 +30,11 @@ impl Write for Output {
             // SAFETY: a system call without a pointer.
             WRITER.store(unsafe { libc::gettid() }, Ordering::SeqCst);
             // Given back, or read by nobody: what is drawn now is for no one.
-            let for_no_one = !TAKEN.load(Ordering::SeqCst) || super::signals::output_is_given_up();
+            let given_up = super::signals::output_is_given_up();
+            if given_up {
+                super::output::drop_it();
+            }
+            let for_no_one = given_up || !TAKEN.load(Ordering::SeqCst);
             let written = if for_no_one { Ok(bytes.len()) } else { nix::unistd::write(io::stdout(), bytes) };
             WRITER.store(0, Ordering::SeqCst);
             match written {

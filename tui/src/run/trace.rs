@@ -10,8 +10,8 @@ use super::{
     Capture, Plan,
     account::Account,
     child::Streams,
-    output::{Output, Reader},
-    signals, user,
+    output::{self, Output, Reader},
+    user,
 };
 use crate::{
     cli::TraceArgs,
@@ -166,7 +166,7 @@ impl Lines {
             };
             match input {
                 // Nobody reads: what is still to come is for the recording alone, and counts as lost.
-                Input::Batch(_) if signals::output_is_given_up() => {}
+                Input::Batch(_) if self.output.is_given_up() => output::drop_it(),
                 Input::Batch(batch) => match &mut self.stacked {
                     None => self.batch(&batch),
                     Some(stacked) => {
@@ -184,7 +184,7 @@ impl Lines {
                 Input::Capture(change) => self.writer.captured(&change),
                 Input::Facts(_) | Input::Restart => {}
                 Input::End => {
-                    if !signals::output_is_given_up() {
+                    if !self.output.is_given_up() {
                         self.batches(true);
                     }
                     self.writer.finish(&mut self.buffer).map_err(unwritable)?;
