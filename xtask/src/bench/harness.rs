@@ -115,7 +115,8 @@ impl Bench {
     /// The words of one pinned loop.
     pub fn loop_words(&self, missing: bool) -> String {
         let missing = if missing { " --missing" } else { "" };
-        format!("open --cpu 0 --warm --seconds {}{missing}", self.plan.seconds)
+        let gently = if self.plan.gently { " --gently" } else { "" };
+        format!("open --cpu 0 --warm{gently} --seconds {}{missing}", self.plan.seconds)
     }
 }
 

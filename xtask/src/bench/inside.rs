@@ -47,7 +47,7 @@ pub fn boot(kernel: &str, plan: Plan, figures: &mut Figures) -> Result<()> {
 pub fn main(file: &Path, plan: Plan) -> Result<()> {
     let here = |name: &str| PathBuf::from("/bin").join(name);
     let programs = Programs { opentop: here("opentop"), load: here("load"), stage: here("stage") };
-    let plan = Plan { rounds: plan.rounds.min(3), ..plan };
+    let plan = Plan { rounds: plan.rounds.min(3), gently: true, ..plan };
     let bench = Bench { programs, work: "/tmp".into(), plan };
     let mut figures = Figures::default();
     for attach in ["kprobe", "fentry", "tracepoint"] {
@@ -69,6 +69,7 @@ pub fn main(file: &Path, plan: Plan) -> Result<()> {
     for _ in 0..plan.rounds {
         let alone = bench.load(&bench.loop_words(false))?.done()?.ns_per_open;
         for (n, (name, who, attach)) in all.iter().enumerate() {
+            eprintln!("== {name}");
             match tools::watched(&bench, *who, bench.load(&bench.loop_words(false))?, *attach, false) {
                 Ok(round) => {
                     added[n].push(round.done.ns_per_open - alone);

@@ -57,6 +57,8 @@ pub struct Plan {
     /// Seconds of one loop.
     pub seconds: f64,
     pub quick: bool,
+    /// Whether a loop rests until a tool is up: on an emulated processor.
+    pub gently: bool,
 }
 
 /// The parts, in the order in which they are measured.
@@ -64,8 +66,12 @@ const PARTS: [&str; 10] =
     ["stages", "tools", "losses", "start", "idle", "dashboard", "casts", "memory", "library", "vm"];
 
 pub fn main(args: &Args) -> Result<ExitCode> {
-    let plan =
-        Plan { rounds: if args.quick { 1 } else { 5 }, seconds: if args.quick { 0.3 } else { 0.7 }, quick: args.quick };
+    let plan = Plan {
+        rounds: if args.quick { 1 } else { 5 },
+        seconds: if args.quick { 0.3 } else { 0.7 },
+        quick: args.quick,
+        gently: false,
+    };
     if let Some(file) = &args.inside {
         inside::main(file, plan)?;
         return Ok(ExitCode::SUCCESS);

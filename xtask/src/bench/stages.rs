@@ -65,6 +65,8 @@ pub fn measure(bench: &Bench, attach: &str, all: bool, part: &str, figures: &mut
 /// One loop, beside one stage: ns of an open, and of the programs within it.
 fn round(bench: &Bench, attach: &str, stage: Option<&str>, all: bool, stats: bool) -> Result<(f64, f64)> {
     let mut load = bench.load(&bench.loop_words(false))?;
+    // Should it hang, where.
+    eprintln!("== {attach}, {}", stage.unwrap_or("no probe"));
     let Some(stage) = stage else { return Ok((load.done()?.ns_per_open, 0.0)) };
     let mut command = Command::new(&bench.programs.stage);
     command.args(["--attach", attach, "--stage", stage]).args(stats.then_some("--stats"));

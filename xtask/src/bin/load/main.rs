@@ -3,10 +3,10 @@
 //! The calls are made directly and pinned to a processor, and nothing is allocated between two of them.
 //!
 //! `load open|each|processes|compile [--count N] [--seconds S] [--cpu N] [--missing] [--opens N] [--jobs N] [--path FILE]
-//! [--warm] [--report FILE]`
+//! [--warm] [--gently] [--report FILE]`
 //!
 //! With `--warm` it first opens another file, FILE.warm, until its standard input has a line (or ends): then a tool is
-//! up, and the count begins. The report is one line of JSON.
+//! up, and the count begins; with `--gently` it opens it only now and then. The report is one line of JSON.
 
 mod children;
 mod compile;
@@ -38,11 +38,12 @@ struct Args {
     jobs: usize,
     path: PathBuf,
     warm: bool,
+    gently: bool,
     report: Option<PathBuf>,
 }
 
 const USAGE: &str = "usage: load open|each|processes|compile [--count N] [--seconds S] [--cpu N] [--missing] [--opens N] \
-                     [--jobs N] [--path FILE] [--warm] [--report FILE]";
+                     [--jobs N] [--path FILE] [--warm] [--gently] [--report FILE]";
 
 fn main() -> ExitCode {
     let Some(args) = parse(std::env::args_os().skip(1)) else {
@@ -69,6 +70,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Args> {
         jobs: 1,
         path: std::env::temp_dir().join("opentop-load"),
         warm: false,
+        gently: false,
         report: None,
     };
     while let Some(word) = words.next() {
@@ -82,6 +84,7 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Args> {
             "--jobs" => args.jobs = value()?.parse().ok()?,
             "--path" => args.path = value()?.into(),
             "--warm" => args.warm = true,
+            "--gently" => args.gently = true,
             "--report" => args.report = Some(value()?.into()),
             _ => return None,
         }
