@@ -266,13 +266,16 @@ pub(super) fn try_function_types() -> io::Result<()> {
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 
-/// `union bpf_attr` of `BPF_MAP_CREATE`, up to the last field that is wanted here.
+/// `union bpf_attr` of `BPF_MAP_CREATE`, up to `btf_vmlinux_value_type_id`: valgrind looks at what is behind the fields that
+/// are wanted here, too.
 #[repr(C)]
+#[derive(Default)]
 struct MapAttr {
     kind: u32,
     key_bytes: u32,
     value_bytes: u32,
     entries: u32,
+    rest: [u32; 12],
 }
 
 /// Whether the kernel loads a program that writes to global data: a map of one value, and a program that is thrown away at once.
@@ -281,7 +284,8 @@ struct MapAttr {
 /// Those of `BPF_MAP_CREATE` and `BPF_PROG_LOAD`: EINVAL before Linux 5.2.
 pub(super) fn try_global_data() -> io::Result<()> {
     // BPF_MAP_TYPE_ARRAY
-    let map = made(BPF_MAP_CREATE, &mut MapAttr { kind: 2, key_bytes: 4, value_bytes: 8, entries: 1 })?;
+    let mut attr = MapAttr { kind: 2, key_bytes: 4, value_bytes: 8, entries: 1, ..MapAttr::default() };
+    let map = made(BPF_MAP_CREATE, &mut attr)?;
     // r1 = the map's value (BPF_PSEUDO_MAP_VALUE), in two; *(u64 *)(r1 + 0) = 0; r0 = 0; exit
     let value = 0x2118 | u64::from(fd_number(map.as_fd())) << 32;
     let code: [u64; 5] = [value, 0, 0x017a, 0x00b7, 0x0095];
