@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, RawTracePoint, TracePoint},
+    programs::{FEntry, FExit, KProbe, Program, RawTracePoint},
 };
 use probe_common::Offsets;
 
@@ -18,7 +18,7 @@ use super::{
     options::Options,
     refusal::{Refusal, refused, words},
     stage::Stage,
-    sys, tracefs,
+    sys, tracefs, tracepoints,
 };
 use crate::{
     error::Error,
@@ -31,15 +31,6 @@ const FILE_OPEN: [&str; 2] = ["do_filp_open", "do_file_open"];
 /// The hooks on processes coming and going: programs and tracepoints.
 const PROCESSES: [(&str, &str); 3] =
     [("p_fork", "sched_process_fork"), ("p_exit", "sched_process_exit"), ("p_exec", "sched_process_exec")];
-
-/// The programs on system calls.
-const TRACEPOINTS: [&str; 7] = ["t_ret", "t_handle_ret", "t_openat", "t_open", "t_openat2", "t_creat", "t_handle"];
-
-/// Those that stand in for them where they can be preempted.
-const TRACEPOINT_TWINS: [&str; 3] = ["t_ret_twin", "t_openat_twin", "t_open_twin"];
-
-/// The kernel's function that runs the programs of a system call's tracepoint where they can be preempted (7.2, 7.3).
-const PREEMPTIBLE_TRACEPOINTS: &str = "trace_call_bpf_faultable";
 
 /// A route beyond the system calls that open by name, with its function and programs.
 struct Extra {
@@ -122,13 +113,9 @@ fn attach(
         AttachKind::Fentry => fentries(ebpf, stage, btf, offsets)?,
         AttachKind::Tracepoint => {
             // Where they are not needed they only cost.
-            let twins = stage != Stage::Two
-                && preemptible()
-                && btf.is_some_and(|btf| btf.function(PREEMPTIBLE_TRACEPOINTS).is_some());
-            let mut programs = TRACEPOINTS.to_vec();
-            programs.extend(TRACEPOINT_TWINS.iter().filter(|_| twins));
-            load::together(ebpf, &wanted(&programs), None);
-            tracefs::with(|dir| tracepoints(ebpf, dir, twins)).map_err(Refusal::other)??
+            let twins = stage != Stage::Two && preemptible() && tracepoints::preemptible(btf);
+            load::together(ebpf, &wanted(&tracepoints::programs(twins)), None);
+            tracefs::with(|dir| tracepoints::attach(ebpf, dir, twins)).map_err(Refusal::other)??
         }
     };
     if posted_early && let Some(route) = attached.routes.iter_mut().find(|r| r.name == "io_uring" && r.blind.is_none())
@@ -215,7 +202,7 @@ fn unload(program: &mut Program) {
     };
 }
 
-fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
+pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Refusal>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -385,45 +372,6 @@ fn usable(extra: &Extra, offsets: Option<&Offsets>) -> Result<(), Refusal> {
 /// What do_sys_openat2 covers.
 fn native() -> Vec<RouteState> {
     ["open", "openat", "openat2", "creat", "compat"].map(|name| RouteState { name, blind: None }).into()
-}
-
-fn tracepoints(ebpf: &mut Ebpf, tracefs: &Path, twins: bool) -> Result<Vec<RouteState>, Refusal> {
-    let one = |ebpf: &mut Ebpf, program: &str, tracepoint: &str| -> Result<(), Refusal> {
-        let p: &mut TracePoint = program_mut(ebpf, program)?;
-        accepted(p.load()).map_err(|e| Refusal::of(tracepoint, &e))?;
-        p.attach("syscalls", tracepoint).map(drop).map_err(|e| match std::fs::read_dir(tracefs) {
-            // aya then finds none, whatever the reason.
-            Err(unreadable) => Refusal::of_io(tracepoint, &unreadable),
-            Ok(_) => Refusal::of(tracepoint, &e),
-        })
-    };
-    let pair = |ebpf: &mut Ebpf, entry: &str, exit: &str, call: &str| -> Result<(), Refusal> {
-        for (program, edge) in [(exit, "exit"), (entry, "enter")] {
-            let tracepoint = format!("sys_{edge}_{call}");
-            one(ebpf, program, &tracepoint)?;
-            let twin = format!("{program}_twin");
-            if twins && TRACEPOINT_TWINS.contains(&twin.as_str()) {
-                one(ebpf, &twin, &tracepoint)?;
-            }
-        }
-        Ok(())
-    };
-    pair(ebpf, "t_openat", "t_ret", "openat")?;
-    let mut routes = Vec::new();
-    for (route, program, exit, call) in [
-        ("open", "t_open", "t_ret", "open"),
-        ("openat2", "t_openat2", "t_ret", "openat2"),
-        ("creat", "t_creat", "t_ret", "creat"),
-        ("handle", "t_handle", "t_handle_ret", "open_by_handle_at"),
-    ] {
-        routes.push(RouteState { name: route, blind: pair(ebpf, program, exit, call).err().map(|r| r.why) });
-    }
-    routes.insert(1, RouteState { name: "openat", blind: None });
-    let blind = |name, why: &str| RouteState { name, blind: Some(why.into()) };
-    routes.insert(4, blind("compat", "system call tracepoints pass 32-bit calls over"));
-    routes.insert(5, blind("io_uring", "io_uring makes no system call for an open"));
-    routes.insert(6, blind("exec", "the kernel opens the program by itself"));
-    Ok(routes)
 }
 
 #[cfg(test)]

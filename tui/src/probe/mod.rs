@@ -22,6 +22,7 @@ mod stacks;
 mod stage;
 mod sys;
 mod tracefs;
+mod tracepoints;
 mod undisturbed;
 
 use std::{
